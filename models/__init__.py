@@ -1,0 +1,1 @@
+"""What is learned or known: prototypes, FACS, recognisers, synthesis."""

@@ -1,0 +1,1 @@
+"""The runtime: sockets, clocks, processes and logs."""

@@ -1,0 +1,108 @@
+"""From configuration to stage objects; heavy imports happen here, where they are needed."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+from pipeline.config import Config
+from stages.base import Stage
+
+if TYPE_CHECKING:
+    from models.prototypes import PrototypeSet
+
+STAGES = ("face", "motion", "spot", "classify")
+
+
+def limit_threads() -> None:
+    """One thread per library: the nodes themselves are the parallelism."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+@functools.lru_cache(maxsize=4)
+def _prototypes(path: str | None) -> PrototypeSet:
+    from pathlib import Path
+
+    from models.prototypes import load, load_default
+
+    return load_default() if path is None else load(Path(path))
+
+
+def prototypes(config: Config) -> PrototypeSet:
+    """The configured prototype set."""
+    path = config.motion.prototypes
+    return _prototypes(None if path is None else str(path))
+
+
+def _face(config: Config) -> Stage:
+    from stages.face import FaceStage
+    from stages.landmarks import FaceMeshLandmarker, Landmarker, TaskLandmarker
+
+    task = config.face.task
+    landmarker: Landmarker = (
+        FaceMeshLandmarker(max_faces=config.faces)
+        if task is None
+        else TaskLandmarker(task, max_faces=config.faces)
+    )
+    return FaceStage(landmarker, max_faces=config.faces, lost_after_s=config.face.lost_after_s)
+
+
+def _motion(config: Config) -> Stage:
+    from stages.motion import MotionStage
+
+    stage = MotionStage(
+        prototypes(config),
+        preset=config.motion.flow,
+        window_s=config.motion.window_s,
+        max_gap_s=config.motion.max_gap_s,
+    )
+    stage.warm_up()
+    return stage
+
+
+def _spot(config: Config, epoch: int) -> Stage:
+    from stages.peaks import SpotParams
+    from stages.spot import SpotStage
+
+    chosen = prototypes(config)
+    spot = config.spot
+    params = SpotParams(
+        search_s=spot.search_s,
+        overlap=spot.overlap,
+        smooth_s=spot.smooth_s,
+        border=None if spot.paper_borders else spot.border,
+        micro_s=spot.micro_s,
+    )
+    thetas = chosen.thetas * spot.threshold_scale
+    return SpotStage(chosen.aus, thetas, params, window_s=config.motion.window_s, epoch=epoch)
+
+
+def _classify(config: Config) -> Stage:
+    from stages.classify import ClassifyStage
+
+    chosen = prototypes(config)
+    label = f"{chosen.name}@{chosen.version}"
+    if config.model is None:
+        return ClassifyStage(label)
+    from models.recogniser import Recogniser
+
+    return ClassifyStage(label, Recogniser(config.model, require_gpu=config.require_gpu))
+
+
+def build(name: str, config: Config, epoch: int = 0) -> Stage:
+    """The stage called ``name``; ``epoch`` counts its rebuilds and enters event ids."""
+    limit_threads()
+    if name == "face":
+        return _face(config)
+    if name == "motion":
+        return _motion(config)
+    if name == "spot":
+        return _spot(config, epoch)
+    if name == "classify":
+        return _classify(config)
+    raise ValueError(f"no stage called {name}")

@@ -1,0 +1,139 @@
+"""What a person sees in the terminal: events, progress, the summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.graph import Graph, Summary
+from pipeline.messages import Report
+
+_PHASE_STYLE = {"apex": "yellow", "final": "bold green", "retracted": "dim", "update": "cyan"}
+
+
+def percentiles(samples: Any) -> str:
+    """``p50 / p95 / p99`` of samples in ms."""
+    if not len(samples):
+        return "-"
+    return " / ".join(f"{value:.1f}" for value in np.percentile(list(samples), [50, 95, 99]))
+
+
+def event_line(message: dict[str, Any]) -> str:
+    """One event on one line, Rich markup."""
+    aus = "+".join(str(a["au"]) for a in message["aus"]) or "-"
+    phase = message["phase"]
+
+    def at(key: str) -> str:
+        moment = message[key]
+        return f"{moment['pts']:.2f}" if moment else "…"
+
+    times = f"{at('onset')} → {at('apex')} → {at('offset')} s"
+    emotion = message["emotions"][0]["label"] if message["emotions"] else "-"
+    delays = message["delays"]
+    delay = f"{delays['decision_s'] * 1e3:.0f} + {delays['processing_ms']:.1f} ms"
+    reason = f" ({escape(message['reason'])})" if message["reason"] else ""
+    style = _PHASE_STYLE[phase]
+    return (
+        f"[{style}]{phase:<9}[/] {message['kind']:<7} AU {aus:<9} {times:<24} "
+        f"{emotion:<10} delay {delay:<15} [dim]{escape(message['id'])}[/]{reason}"
+    )
+
+
+class Screen:
+    """Prints reports as they come; a progress line on recorded input in a terminal."""
+
+    def __init__(self, quiet: bool, verbose: bool, live: bool) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._out = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+        self._err = Console(file=sys.stderr, soft_wrap=True, highlight=False)
+        self._progress = not live and not quiet and self._err.is_terminal
+        self._begin: float | None = None
+        self._shown = 0.0
+
+    def on_report(self, report: Report, graph: Graph) -> None:
+        """Show what a report says."""
+        if report.kind == "published":
+            self._published(msgspec.msgpack.decode(report.payload))
+        elif report.kind == "death":
+            self._err.print(f"[red]{report.node} died: {escape(report.text)}; restarting[/]")
+        elif report.kind == "note":
+            self._err.print(f"[yellow]{report.node}: {escape(report.text)}[/]")
+        elif report.kind == "ready":
+            self._ready(report)
+        self._line(graph)
+
+    def _ready(self, report: Report) -> None:
+        if report.node == "publish" and not self._quiet:
+            self._out.print(f"events on {report.text}")
+        elif report.node == "classify" and report.text:
+            self._out.print(f"recogniser on {report.text}")
+        elif self._verbose:
+            self._err.print(f"[dim]{report.node} ready {escape(report.text)}[/]")
+
+    def _published(self, message: dict[str, Any]) -> None:
+        if self._quiet:
+            return
+        self._clear()
+        if message["type"] == "event":
+            self._out.print(event_line(message))
+        elif message["state"] not in ("started", "ended") or self._verbose:
+            face = "" if message["face"] is None else f" {message['face']}"
+            at = f" at {message['at']['pts']:.2f} s" if message["at"] else ""
+            self._out.print(f"[blue]{message['state']}{face}[/]{at} {escape(message['detail'])}")
+
+    def _clear(self) -> None:
+        if self._progress and self._shown:
+            self._err.file.write("\r\x1b[K")
+            self._err.file.flush()
+
+    def _line(self, graph: Graph) -> None:
+        frames = graph.nodes["capture"].total_received
+        if not self._progress or not frames:
+            return
+        now = time.monotonic()
+        self._begin = self._begin or now
+        if now - self._shown < 0.2:
+            return
+        self._shown = now
+        fps = frames / max(now - self._begin, 1e-3)
+        total = graph.nodes["capture"].detail.partition("\t")[2]
+        of = f"/{total}" if total not in ("", "0") else ""
+        finals = graph.events["final"]
+        self._err.file.write(f"\r\x1b[K{frames}{of} frames  {fps:.0f} fps  {finals} events")
+        self._err.file.flush()
+
+    def summary(self, summary: Summary) -> None:
+        """The closing table."""
+        self._clear()
+        if summary.warning:
+            self._err.print(f"[yellow]{escape(summary.warning)}[/]")
+        if self._quiet:
+            return
+        table = Table(title="summary", show_header=False, title_justify="left")
+        finals = summary.events["final"]
+        table.add_row("frames", f"{summary.frames} in {summary.seconds:.1f} s")
+        drops = ", ".join(f"{escape(k)}: {v}" for k, v in summary.dropped.items()) or "none"
+        table.add_row("drops", drops)
+        table.add_row(
+            "events",
+            f"{finals} ({summary.events['micro']} micro, {summary.events['macro']} macro), "
+            f"{summary.events['retracted']} retracted",
+        )
+        if summary.restarts:
+            table.add_row("restarts", str(summary.restarts))
+        spot, publish = summary.nodes["spot"], summary.nodes["publish"]
+        table.add_row(
+            "capture → curves spotted, ms", f"{percentiles(spot.latencies_ms)} (p50/p95/p99)"
+        )
+        table.add_row("deciding frame → event out, ms", percentiles(publish.latencies_ms))
+        for name in ("face", "motion", "spot"):
+            table.add_row(f"{name}, ms an item", percentiles(summary.nodes[name].work_ms))
+        self._out.print(table)

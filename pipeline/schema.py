@@ -1,0 +1,150 @@
+"""Schema v1 of what the event socket carries (``docs/protocol.md``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stages.items import Event, Kind, Phase, Reading, Side, Stamp
+
+VERSION = 1
+WALL_CLOCK_KEYS = frozenset({"utc_ns", "published_utc_ns", "processing_ms"})
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A frame on three rulers."""
+
+    frame: int  # index in the source
+    pts: float  # source time, s
+    utc_ns: int  # UTC at capture, ns
+
+
+class AUMessage(msgspec.Struct, frozen=True):
+    """One action unit of an event."""
+
+    au: int
+    side: Side
+    index: float  # matching index at the AU's apex
+    onset: Moment | None
+    apex: Moment
+    offset: Moment | None
+
+
+class Delays(msgspec.Struct, frozen=True):
+    """How late the word is."""
+
+    decision_s: float  # source time from the apex frame to the deciding frame
+    processing_ms: float  # wall time from the deciding frame's capture to publication
+
+
+class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of an ``event.<stream>.<phase>`` topic."""
+
+    v: int = VERSION
+    type: str = "event"
+    seq: int
+    id: str
+    stream: str
+    face: int
+    phase: Phase
+    kind: Kind
+    onset: Moment | None
+    apex: Moment
+    offset: Moment | None
+    aus: list[AUMessage]
+    emotions: list[Reading]
+    prototypes: str
+    models: list[str]
+    delays: Delays
+    reason: str
+    published_utc_ns: int
+
+
+class StateMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a ``state.<stream>`` topic."""
+
+    v: int = VERSION
+    type: str = "state"
+    stream: str
+    state: str
+    face: int | None = None
+    at: Moment | None = None
+    detail: str = ""
+    published_utc_ns: int
+
+
+class CurvesMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a ``curves.<stream>`` topic (opt-in)."""
+
+    v: int = VERSION
+    type: str = "curves"
+    stream: str
+    face: int
+    at: Moment
+    reference: int
+    aus: list[int]
+    values: list[float]
+
+
+Message = EventMessage | StateMessage | CurvesMessage
+
+
+def moment(stamp: Stamp) -> Moment:
+    """The public part of a stamp."""
+    return Moment(stamp.frame, stamp.pts, stamp.utc_ns)
+
+
+def _optional(stamp: Stamp | None) -> Moment | None:
+    return None if stamp is None else moment(stamp)
+
+
+def event_message(event: Event, seq: int, mono_ns: int, utc_ns: int) -> EventMessage:
+    """``event`` as published at ``mono_ns`` / ``utc_ns`` with sequence number ``seq``."""
+    interval = event.interval
+    return EventMessage(
+        seq=seq,
+        id=interval.id,
+        stream=interval.apex.stream,
+        face=interval.face,
+        phase=interval.phase,
+        kind=interval.kind,
+        onset=_optional(interval.onset),
+        apex=moment(interval.apex),
+        offset=_optional(interval.offset),
+        aus=[
+            AUMessage(
+                a.au, a.side, a.index, _optional(a.onset), moment(a.apex), _optional(a.offset)
+            )
+            for a in interval.aus
+        ],
+        emotions=event.readings,
+        prototypes=event.prototypes,
+        models=event.models,
+        delays=Delays(
+            decision_s=interval.decided.pts - interval.apex.pts,
+            processing_ms=(mono_ns - interval.decided.mono_ns) / 1e6,
+        ),
+        reason=interval.reason,
+        published_utc_ns=utc_ns,
+    )
+
+
+def topic(message: Message) -> bytes:
+    """The message's topic, first part on the socket."""
+    if isinstance(message, EventMessage):
+        return f"event.{message.stream}.{message.phase}".encode()
+    return f"{message.type}.{message.stream}".encode()
+
+
+def without_wall_clock(message: Any) -> Any:
+    """``message`` (builtin types) less the fields that two runs may not share."""
+    if isinstance(message, dict):
+        return {
+            key: without_wall_clock(value)
+            for key, value in message.items()
+            if key not in WALL_CLOCK_KEYS
+        }
+    if isinstance(message, list):
+        return [without_wall_clock(value) for value in message]
+    return message

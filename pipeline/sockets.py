@@ -1,0 +1,110 @@
+"""Every socket option, in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import socket as system_socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import zmq
+
+from models.errors import AddressError
+
+Transport = Literal["inproc", "ipc", "tcp"]
+LINGER_MS = 1000  # ZeroMQ's own default is forever
+NODES = ("capture", "face", "motion", "spot", "classify", "publish")
+_ENDPOINTS = ("face", "motion", "feedback", "spot", "classify", "publish", "reports", "commands")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where each node receives; ``feedback`` is motion's, ``reports`` the supervisor's."""
+
+    table: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.table[name]
+
+
+def _free_port() -> int:
+    with system_socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def addresses(transport: Transport, label: str) -> Iterator[Addresses]:
+    """Addresses for one graph, unique by ``label``; ipc files vanish with the context."""
+    if transport == "inproc":
+        yield Addresses({name: f"inproc://{label}-{name}" for name in _ENDPOINTS})
+    elif transport == "ipc":
+        with tempfile.TemporaryDirectory(prefix="mespot-") as folder:
+            yield Addresses({name: f"ipc://{Path(folder) / name}" for name in _ENDPOINTS})
+    else:
+        yield Addresses({name: f"tcp://127.0.0.1:{_free_port()}" for name in _ENDPOINTS})
+
+
+Socket = zmq.Socket[bytes]
+
+
+def _open(context: zmq.Context[Any], kind: int, queue: int) -> Socket:
+    opened: Socket = context.socket(kind)
+    opened.setsockopt(zmq.LINGER, LINGER_MS)
+    opened.setsockopt(zmq.RCVHWM, queue)
+    opened.setsockopt(zmq.SNDHWM, queue)
+    if kind not in (zmq.PUB, zmq.SUB):
+        opened.setsockopt(zmq.IMMEDIATE, 1)  # queue only to a peer that is there
+    opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, 10_000)
+    return opened
+
+
+def pull(context: zmq.Context[Any], address: str, queue: int) -> Socket:
+    """A bound receiving end."""
+    opened = _open(context, zmq.PULL, queue)
+    opened.bind(address)
+    return opened
+
+
+def push(context: zmq.Context[Any], address: str, queue: int) -> Socket:
+    """A connected sending end."""
+    opened = _open(context, zmq.PUSH, queue)
+    opened.connect(address)
+    return opened
+
+
+def broadcast(context: zmq.Context[Any], address: str) -> Socket:
+    """The supervisor's command socket, bound."""
+    opened = _open(context, zmq.PUB, 1000)
+    opened.bind(address)
+    return opened
+
+
+def listen(context: zmq.Context[Any], address: str, topic: bytes = b"") -> Socket:
+    """A connected subscriber."""
+    opened = _open(context, zmq.SUB, 100_000)
+    opened.setsockopt(zmq.SUBSCRIBE, topic)
+    opened.connect(address)
+    return opened
+
+
+def publisher(context: zmq.Context[Any], address: str, queue: int) -> tuple[Socket, str]:
+    """The event socket, bound to ``address``, and the address it really has.
+
+    Raises:
+        AddressError: the port is occupied or the address cannot be bound.
+    """
+    opened = _open(context, zmq.PUB, queue)
+    try:
+        opened.bind(address)
+    except zmq.ZMQError as error:
+        opened.close()
+        hint = "choose another with --events, or port * for a free one"
+        if error.errno == zmq.EADDRINUSE:
+            raise AddressError(f"events: {address} is occupied; {hint}") from None
+        raise AddressError(f"events: cannot bind {address}: {error.strerror}; {hint}") from None
+    return opened, opened.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")

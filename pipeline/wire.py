@@ -1,0 +1,98 @@
+"""Items as ZeroMQ multipart messages: msgpack first, then each array as its own part.
+
+Arrays are never copied into the msgpack body: the body holds ``[part, dtype,
+shape]`` and the buffer itself travels behind it (zero-copy over inproc).
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from pipeline.messages import End, Restarted, Sync
+from stages.items import (
+    Curves,
+    Event,
+    Face,
+    FaceState,
+    Frame,
+    Interval,
+    Stride,
+    WindowEnd,
+)
+
+Items = Frame | Face | FaceState | Curves | WindowEnd | Stride | Interval | Event
+Wire = Items | End | Restarted | Sync
+Buffer = bytes | memoryview
+
+_DTYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype(np.uint8), "f4": np.dtype(np.float32), "f8": np.dtype(np.float64)}
+_MAX_BYTES = 256 * 1024 * 1024
+_MAX_PARTS = 4096
+
+
+class WireError(ValueError):
+    """Bytes that are not a message of ours."""
+
+
+_T = TypeVar("_T")
+
+
+class _ArrayRef(msgspec.Struct, array_like=True, frozen=True):
+    part: int
+    dtype: str
+    shape: list[int]
+
+
+def encode(item: Wire) -> list[Buffer]:
+    """``item`` as message parts; array buffers are borrowed, not copied."""
+    arrays: list[Buffer] = []
+
+    def hook(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"cannot send a {type(value).__name__}")
+        contiguous = np.ascontiguousarray(value)
+        arrays.append(contiguous.data.cast("B") if contiguous.size else b"")
+        return _ArrayRef(len(arrays), contiguous.dtype.str[1:], list(contiguous.shape))
+
+    body = msgspec.msgpack.encode(item, enc_hook=hook)
+    return [body, *arrays]
+
+
+def _array(value: Any, parts: list[Any]) -> np.ndarray[Any, Any]:
+    ref = msgspec.convert(value, _ArrayRef)
+    dtype = _DTYPES.get(ref.dtype)
+    if dtype is None or not 0 < ref.part < len(parts) or len(ref.shape) > 4:
+        raise WireError("malformed array reference")
+    if any(n < 0 for n in ref.shape):
+        raise WireError("negative array size")
+    size = dtype.itemsize
+    for n in ref.shape:
+        size *= n
+    buffer = memoryview(parts[ref.part])
+    if size > _MAX_BYTES or buffer.nbytes != size:
+        raise WireError("array size does not match its part")
+    array: np.ndarray[Any, Any] = np.frombuffer(buffer, dtype).reshape(ref.shape)
+    return array
+
+
+def decode(parts: list[Any]) -> Wire:
+    """The item in ``parts`` (bytes, memoryviews or zmq frames' buffers).
+
+    Arrays are read-only views of the parts.
+
+    Raises:
+        WireError: anything malformed.
+    """
+    if not 0 < len(parts) <= _MAX_PARTS:
+        raise WireError("empty or oversized message")
+
+    def hook(kind: type, value: Any) -> Any:
+        return _array(value, parts)
+
+    try:
+        item: Wire = msgspec.msgpack.decode(parts[0], type=Wire, dec_hook=hook)
+    except msgspec.MsgspecError as error:
+        raise WireError(str(error)) from None
+    return item

@@ -1,0 +1,1 @@
+"""The work of the pipeline: numpy in, numpy out; knows nothing of sockets."""

@@ -1,0 +1,173 @@
+"""The items that flow from stage to stage (DESIGN, "What flows").
+
+Every struct is frozen, typed and encodable as msgpack; arrays inside it travel
+as separate wire parts (``pipeline.wire``). Times called ``pts`` are source
+time in seconds; ``mono_ns`` and ``utc_ns`` are the two clocks read at capture.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Grey = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """When and where a frame was captured."""
+
+    stream: str
+    frame: int  # index in the source, from 0; dropped frames leave gaps
+    pts: float  # source time, seconds
+    mono_ns: int  # monotonic clock at capture, ns
+    utc_ns: int  # UTC at capture, ns since the epoch
+
+
+class Frame(msgspec.Struct, frozen=True, tag=True):
+    """One image: uint8, (h, w) grey or (h, w, 3) BGR."""
+
+    stamp: Stamp
+    image: npt.NDArray[np.uint8]
+
+
+class Face(msgspec.Struct, frozen=True, tag=True):
+    """One face of one frame, cropped and normalised."""
+
+    stamp: Stamp
+    face: int  # stable id within the stream, from 0
+    eye: Grey  # (240, 280)
+    mouth: Grey  # (160, 260)
+    landmarks: Floats  # (468, 2) x, y in source pixels
+    scale: float  # outer-eye-corner distance d, source pixels
+    eye_openness: float  # lid gap / eye width, mean of both eyes
+    pose: tuple[float, float, float]  # yaw, pitch, roll in degrees
+
+
+class FaceState(msgspec.Struct, frozen=True, tag=True):
+    """A face appeared (visible) or was lost."""
+
+    stamp: Stamp
+    face: int
+    visible: bool
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of W (eq. 23) against the window whose reference is ``reference``."""
+
+    reference: int  # frame index of the window's reference; names the window
+    values: Floats  # (V,) matching indices, in the prototype set's order
+
+
+class Curves(msgspec.Struct, frozen=True, tag=True):
+    """The columns computed for one frame of one face.
+
+    ``eye`` and ``mouth`` are present when the frame is new, absent when columns
+    are redone against a later reference.
+    """
+
+    stamp: Stamp
+    face: int
+    columns: list[Column]
+    eye: Grey | None = None
+    mouth: Grey | None = None
+
+
+WindowReason = Literal["full", "lost", "gap", "end"]
+
+
+class WindowEnd(msgspec.Struct, frozen=True, tag=True):
+    """No further column will come for a window."""
+
+    stamp: Stamp  # the frame that showed it
+    face: int
+    reference: int
+    reason: WindowReason
+
+
+class Stride(msgspec.Struct, frozen=True, tag=True):
+    """Feedback from spotting to motion (eqs 19-20).
+
+    ``closed`` False: prepare a window at ``next`` beside the current one.
+    ``closed`` True: the window ``reference`` is done, the one at ``next`` is current.
+    ``next`` is a frame index; the first frame held at or after it is taken.
+    """
+
+    face: int
+    reference: int
+    next: int
+    closed: bool
+
+
+Phase = Literal["apex", "final", "retracted", "update"]
+Kind = Literal["micro", "macro", "unknown"]
+Side = Literal["both", "left", "right"]
+
+
+class AUInterval(msgspec.Struct, frozen=True):
+    """The interval of one action unit inside an expression."""
+
+    au: int
+    side: Side
+    index: float  # matching index at the AU's apex
+    onset: Stamp | None
+    apex: Stamp
+    offset: Stamp | None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Eye (240, 280) and mouth (160, 260) crops at the three key frames, uint8."""
+
+    onset_eye: Grey
+    onset_mouth: Grey
+    apex_eye: Grey
+    apex_mouth: Grey
+    offset_eye: Grey
+    offset_mouth: Grey
+
+
+class Interval(msgspec.Struct, frozen=True, tag=True):
+    """A spotted expression in one of its phases.
+
+    ``apex``: announced, ``onset``/``offset`` unknown. ``final``: all known.
+    ``retracted``: an earlier ``apex`` with this id is withdrawn, ``reason`` says why.
+    """
+
+    id: str
+    face: int
+    phase: Phase
+    kind: Kind
+    onset: Stamp | None
+    apex: Stamp
+    offset: Stamp | None
+    aus: list[AUInterval]
+    decided: Stamp  # the frame that decided it
+    reference: int  # frame index of the window's reference
+    reason: str = ""
+    evidence: Evidence | None = None
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One emotion reading of an event."""
+
+    source: str  # "coding-guide" or the recogniser's name
+    label: str
+    category: str = ""  # positive, negative, surprise or others
+    rule: str = ""  # the coding rule that fired
+    scores: dict[str, float] = {}
+    device: str = ""  # where a recogniser ran: "CUDAExecutionProvider", ...
+
+
+class Event(msgspec.Struct, frozen=True, tag=True):
+    """An interval with its readings, ready to be published."""
+
+    interval: Interval
+    readings: list[Reading]
+    prototypes: str  # prototype set name and version
+    models: list[str]  # recogniser names and versions
+
+
+Item = Frame | Face | FaceState | Curves | WindowEnd | Stride | Interval | Event

@@ -1,0 +1,294 @@
+"""Flow against the window's reference and matching curves, with the adaptive stride.
+
+Eqs 8, 19-23 of He et al., ECAI 2023. The paper's window is redone from its next
+reference once it is closed; live, that would be a burst of seconds. Here the
+window that would follow if nothing more were found is computed *alongside*
+(the standby): it begins at half the window, or, once an expression is final,
+right after it. A closed window therefore finds its successor ready.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from models.prototypes import PrototypeSet
+from stages.flow import WindowFlow
+from stages.items import (
+    Column,
+    Curves,
+    Face,
+    FaceState,
+    Floats,
+    Grey,
+    Stamp,
+    Stride,
+    WindowEnd,
+    WindowReason,
+)
+from stages.match import Matcher
+
+EYE_SIZE = (280, 240)
+MOUTH_SIZE = (260, 160)
+
+
+@dataclass(frozen=True)
+class _Held:
+    stamp: Stamp
+    eye: Grey
+    mouth: Grey
+
+
+class _RegionMotion:
+    """Flow and matching of one region against one reference."""
+
+    def __init__(
+        self, size: tuple[int, int], fields: list[Floats], preset: Literal["exact", "fast"]
+    ) -> None:
+        self.flow = WindowFlow(size, preset)
+        shape = self.flow.shape
+        self.match = Matcher(fields, (shape[0], shape[1]))
+
+    def indices(self, crop: Grey) -> Floats:
+        return self.match(self.flow.flow(crop))
+
+
+class _Engine:
+    """Both regions against one reference; reused from window to window."""
+
+    def __init__(self, prototypes: PrototypeSet, preset: Literal["exact", "fast"]) -> None:
+        chosen = prototypes.prototypes
+        self._rows = {
+            region: [i for i, p in enumerate(chosen) if p.region == region]
+            for region in ("eye", "mouth")
+        }
+        fields = {region: [chosen[i].field for i in rows] for region, rows in self._rows.items()}
+        self._eye = _RegionMotion(EYE_SIZE, fields["eye"], preset)
+        self._mouth = _RegionMotion(MOUTH_SIZE, fields["mouth"], preset)
+        self._size = len(chosen)
+
+    def set_reference(self, held: _Held) -> None:
+        self._eye.flow.set_reference(held.eye)
+        self._mouth.flow.set_reference(held.mouth)
+
+    def zeros(self) -> Floats:
+        return np.zeros(self._size, np.float32)
+
+    def column(self, held: _Held) -> Floats:
+        values = self.zeros()
+        values[self._rows["eye"]] = self._eye.indices(held.eye)
+        values[self._rows["mouth"]] = self._mouth.indices(held.mouth)
+        return values
+
+
+@dataclass
+class _Window:
+    """A window that begins at the first frame at or after ``start``."""
+
+    start: int
+    engine: _Engine
+    reference: Stamp | None = None
+    ended: bool = False
+
+    def offer(self, held: _Held, length_s: float) -> Column | Literal["full"] | None:
+        """The column of ``held``; "full" when it lies beyond; None when not for this window."""
+        if self.ended or held.stamp.frame < self.start:
+            return None
+        if self.reference is None:
+            self.reference = held.stamp
+            self.engine.set_reference(held)
+            return Column(held.stamp.frame, self.engine.zeros())
+        if held.stamp.pts >= self.reference.pts + length_s:
+            self.ended = True
+            return "full"
+        return Column(self.reference.frame, self.engine.column(held))
+
+
+@dataclass
+class _FaceMotion:
+    held: deque[_Held] = field(default_factory=deque)
+    current: _Window | None = None
+    standby: _Window | None = None
+
+
+class MotionStage:
+    """Faces and strides in, curves and window ends out.
+
+    Args:
+        prototypes: the set to match; fixes the order of every column.
+        preset: Farnebäck preset, see ``stages.flow``.
+        window_s: window length in seconds (N of the paper, 7 s).
+        max_gap_s: a longer gap in source time, or time going backward, ends the window.
+    """
+
+    def __init__(
+        self,
+        prototypes: PrototypeSet,
+        preset: Literal["exact", "fast"] = "fast",
+        window_s: float = 7.0,
+        max_gap_s: float = 0.5,
+    ) -> None:
+        self._prototypes = prototypes
+        self._preset: Literal["exact", "fast"] = preset
+        self._window_s = window_s
+        self._max_gap_s = max_gap_s
+        self._faces: dict[int, _FaceMotion] = {}
+        self._free: list[_Engine] = []
+        self._ending = False
+
+    def process(self, item: Face | FaceState | Stride) -> Iterable[Curves | WindowEnd]:
+        """Columns for one face, or the consequence of a stride or a lost face."""
+        if isinstance(item, Face):
+            return list(self._frame(item))
+        if isinstance(item, Stride):
+            return list(self._stride(item))
+        if item.visible:
+            return []
+        return list(self._forget(item.face, item.stamp, "lost"))
+
+    def flush(self) -> Iterable[WindowEnd]:
+        """End every current window; strides that follow end their windows likewise."""
+        self._ending = True
+        return [end for face, state in self._faces.items() for end in self._end(face, state)]
+
+    def reset(self) -> None:
+        """Forget every face."""
+        for state in self._faces.values():
+            self._release(state.current)
+            self._release(state.standby)
+        self._faces.clear()
+        self._ending = False
+
+    def warm_up(self) -> None:
+        """Compile and touch the kernels, so that the first frame is not late."""
+        engine = self._take()
+        blank = _Held(
+            Stamp("", 0, 0.0, 0, 0),
+            np.zeros(EYE_SIZE[::-1], np.uint8),
+            np.zeros(MOUTH_SIZE[::-1], np.uint8),
+        )
+        engine.set_reference(blank)
+        engine.column(blank)
+        self._free.append(engine)
+
+    def _take(self) -> _Engine:
+        return self._free.pop() if self._free else _Engine(self._prototypes, self._preset)
+
+    def _release(self, window: _Window | None) -> None:
+        if window is not None:
+            self._free.append(window.engine)
+
+    def _window(self, start: int) -> _Window:
+        return _Window(start, self._take())
+
+    def _frame(self, face: Face) -> Iterator[Curves | WindowEnd]:
+        state = self._faces.get(face.face)
+        if state is not None and self._is_gap(state.held, face.stamp):
+            yield from self._forget(face.face, face.stamp, "gap")
+            state = None
+        if state is None:
+            state = self._faces[face.face] = _FaceMotion()
+        held = _Held(face.stamp, face.eye, face.mouth)
+        state.held.append(held)
+        if state.current is None:
+            state.current = self._window(face.stamp.frame)
+        self._begin_standby(state, held)
+        yield from self._columns(face.face, state, held)
+
+    def _is_gap(self, held: deque[_Held], now: Stamp) -> bool:
+        # a spotter that never answers must not make the held frames grow without bound
+        unanswered = now.pts - held[0].stamp.pts > 3 * self._window_s
+        return unanswered or not 0 < now.pts - held[-1].stamp.pts <= self._max_gap_s
+
+    def _begin_standby(self, state: _FaceMotion, held: _Held) -> None:
+        """Eq. 19: without a find the next reference is half a window on."""
+        current = state.current
+        if state.standby is not None or current is None or current.reference is None:
+            return
+        if held.stamp.pts >= current.reference.pts + self._window_s / 2:
+            state.standby = self._window(held.stamp.frame)
+
+    def _columns(self, face: int, state: _FaceMotion, held: _Held) -> Iterator[Curves | WindowEnd]:
+        columns = []
+        for window in (state.current, state.standby):
+            offer = window.offer(held, self._window_s) if window is not None else None
+            if isinstance(offer, Column):
+                columns.append(offer)
+            elif offer == "full" and window is not None and window.reference is not None:
+                yield WindowEnd(held.stamp, face, window.reference.frame, "full")
+        yield Curves(held.stamp, face, columns, held.eye, held.mouth)
+
+    def _stride(self, stride: Stride) -> Iterator[Curves | WindowEnd]:
+        state = self._faces.get(stride.face)
+        if state is None or state.current is None or state.current.reference is None:
+            return
+        if state.current.reference.frame != stride.reference:
+            return
+        yield from self._stand_by_at(stride.face, state, stride.next)
+        if stride.closed:
+            yield from self._promote(stride.face, state)
+
+    def _stand_by_at(
+        self, face: int, state: _FaceMotion, start: int
+    ) -> Iterator[Curves | WindowEnd]:
+        if state.standby is not None:
+            if self._begins_at(state, state.standby, start):
+                return
+            self._release(state.standby)
+        state.standby = self._window(start)
+        yield from self._catch_up(face, state, state.standby)
+
+    @staticmethod
+    def _begins_at(state: _FaceMotion, window: _Window, start: int) -> bool:
+        if window.reference is None:
+            return window.start == start
+        first = next((h.stamp.frame for h in state.held if h.stamp.frame >= start), None)
+        return first == window.reference.frame
+
+    def _catch_up(
+        self, face: int, state: _FaceMotion, window: _Window
+    ) -> Iterator[Curves | WindowEnd]:
+        for held in state.held:
+            offer = window.offer(held, self._window_s)
+            if isinstance(offer, Column):
+                yield Curves(held.stamp, face, [offer])
+            elif offer == "full" and window.reference is not None:
+                yield WindowEnd(held.stamp, face, window.reference.frame, "full")
+                return
+
+    def _promote(self, face: int, state: _FaceMotion) -> Iterator[Curves | WindowEnd]:
+        self._release(state.current)
+        state.current, state.standby = state.standby, None
+        assert state.current is not None
+        while len(state.held) > 1 and state.held[0].stamp.frame < state.current.start:
+            state.held.popleft()
+        reference = state.current.reference
+        if reference is None:
+            return
+        half = reference.pts + self._window_s / 2
+        start = next((h.stamp.frame for h in state.held if h.stamp.pts >= half), None)
+        if start is not None:
+            yield from self._stand_by_at(face, state, start)
+        if self._ending:
+            yield from self._end(face, state)
+
+    @staticmethod
+    def _end(face: int, state: _FaceMotion) -> Iterator[WindowEnd]:
+        window = state.current
+        if window is None or window.reference is None or window.ended:
+            return
+        window.ended = True
+        yield WindowEnd(state.held[-1].stamp, face, window.reference.frame, "end")
+
+    def _forget(self, face: int, stamp: Stamp, reason: WindowReason) -> Iterator[WindowEnd]:
+        state = self._faces.pop(face, None)
+        if state is None:
+            return
+        for window in (state.current, state.standby):
+            if window is not None and window.reference is not None and not window.ended:
+                yield WindowEnd(stamp, face, window.reference.frame, reason)
+            self._release(window)
