@@ -27,7 +27,11 @@ Items = Frame | Face | FaceState | Curves | WindowEnd | Stride | Interval | Even
 Wire = Items | End | Restarted | Sync
 Buffer = bytes | memoryview
 
-_DTYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype(np.uint8), "f4": np.dtype(np.float32), "f8": np.dtype(np.float64)}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "u1": np.dtype(np.uint8),
+    "f4": np.dtype(np.float32),
+    "f8": np.dtype(np.float64),
+}
 _MAX_BYTES = 256 * 1024 * 1024
 _MAX_PARTS = 4096
 

@@ -345,14 +345,7 @@ def spot_window(
         ValueError: shapes disagree, times do not increase, a number is not finite.
     """
     limits = _check_thetas(thetas)
-    clock = np.array(times, dtype=np.float64)
-    curves = np.array(values, dtype=np.float64).reshape(len(clock), -1)
-    if len(clock) and curves.shape[1] != limits.size:
-        raise ValueError(f"values have {curves.shape[1]} columns for {limits.size} thetas")
-    if not (np.isfinite(clock).all() and np.isfinite(curves).all()):
-        raise ValueError("times and values must be finite")
-    if (np.diff(clock) <= 0).any():
-        raise ValueError("times must increase strictly")
+    clock, curves = _check_window(times, values, limits.size)
     if not len(clock):
         return []
     smoothed = smooth(clock, curves, params.smooth_s)
@@ -364,6 +357,18 @@ def spot_window(
     ]
     groups = _fuse(spans, clock, params.overlap)
     return [_express(g, clock, smoothed, limits, params.micro_s) for g in groups]
+
+
+def _check_window(times: npt.ArrayLike, values: npt.ArrayLike, width: int) -> tuple[Array, Array]:
+    clock = np.array(times, dtype=np.float64)
+    curves = np.array(values, dtype=np.float64)
+    if clock.ndim != 1 or curves.shape != (len(clock), width):
+        raise ValueError(f"{clock.shape} times and {width} thetas do not fit {curves.shape} values")
+    if not (np.isfinite(clock).all() and np.isfinite(curves).all()):
+        raise ValueError("times and values must be finite")
+    if (np.diff(clock) <= 0).any():
+        raise ValueError("times must increase strictly")
+    return clock, curves
 
 
 def _runs(mask: Flags) -> list[tuple[int, int]]:
@@ -414,6 +419,12 @@ def _whole_offset(
 class _Track:
     """The samples of one window so far: raw, smoothed and judged; grows by doubling."""
 
+    times: Array
+    raw: Array
+    smoothed: Array
+    status: npt.NDArray[np.int8]
+    left: npt.NDArray[np.int64]  # first index within search_s before
+
     def __init__(self, thetas: Array, params: SpotParams) -> None:
         self.thetas = thetas
         self.params = params
@@ -432,18 +443,12 @@ class _Track:
             ("raw", (size, width), np.float64),
             ("smoothed", (size, width), np.float64),
             ("status", (size, width), np.int8),
-            ("left", (size,), np.int64),  # first index within search_s before
+            ("left", (size,), np.int64),
         ):
             grown = np.zeros(shape, dtype=kind)
             if self.count:
                 grown[: self.count] = getattr(self, name)[: self.count]
             setattr(self, name, grown)
-
-    times: Array
-    raw: Array
-    smoothed: Array
-    status: npt.NDArray[np.int8]
-    left: npt.NDArray[np.int64]
 
     def take(self, time: float, column: npt.ArrayLike) -> None:
         row = np.asarray(column, dtype=np.float64)
@@ -573,9 +578,9 @@ class _Unit:
             return False
         self.last = k - 1
         self._scan = k
-        curve = track.smoothed[:, au]
-        base = curve[track.left[self.first] : self.first].min()
         if track.params.border is not None:
+            curve = track.smoothed[:, au]
+            base = curve[track.left[self.first] : self.first].min()
             top = curve[self.first : k].max()
             self._level = float(base + track.params.border * (top - base))
         return True

@@ -193,16 +193,46 @@ def test_an_isolated_bump_is_announced_before_it_ends_and_final_two_frames_after
     assert heard[Final] <= expected.offset + lag + 2
 
 
+def box(n: int, low: int, high: int, height: float = 5.0) -> np.ndarray:
+    """``height`` at low..high, both included, else 0."""
+    index = np.arange(n)
+    return np.where((low <= index) & (index <= high), height, 0.0)
+
+
 def test_two_announcements_that_fuse_leave_one():
-    # AU 0 peaks, rests above AU 1's start; AU 1 peaks inside what becomes one expression
-    rng = np.random.default_rng(3)
-    merged = 0
-    for _ in range(200):
-        values = np.cumsum(rng.normal(0, 1, (60, 3)), axis=0)
-        updates = stream(np.arange(60) / 30, values, np.full(3, 0.5), SpotParams(search_s=0.2))
-        merged += sum(isinstance(u, Retraction) for u in updates)
-        check_protocol(updates)
-    assert merged == 0 or merged > 0  # replaced below
+    # AU 1's plateau is judged only when it falls, after AUs 0 and 2 were announced apart
+    params = SpotParams(search_s=30.0, smooth_s=0.0, border=None)
+    values = np.stack([box(40, 5, 10), box(40, 7, 24, 3.0), box(40, 15, 20)], axis=1)
+    updates = stream(seconds(40), values, np.ones(3), params)
+    check_protocol(updates)
+    assert [(type(u), u.number) for u in updates] == [
+        (Announcement, 0),
+        (Announcement, 1),
+        (Final, 0),
+        (Retraction, 1),
+    ]
+    (expression,) = finals(updates)
+    assert (expression.onset, expression.offset) == (5, 24)
+    assert updates[-1] == Retraction(1, merged_into=0)
+
+
+def test_two_expressions_under_one_announcement_get_a_number_each():
+    # the overlap of the two AUs is a fifth of the shorter: one component, two expressions
+    params = SpotParams(search_s=30.0, smooth_s=0.0, border=None)
+    values = np.stack([box(40, 5, 10), box(40, 9, 14)], axis=1)
+    updates = stream(seconds(40), values, np.ones(2), params)
+    check_protocol(updates)
+    assert [(e.onset, e.offset) for e in finals(updates)] == [(5, 10), (9, 14)]
+
+
+def test_peaks_are_judged_while_the_window_runs():
+    # a pending point blocks finality only as long as its own search radius
+    params = SpotParams(search_s=3.0, smooth_s=0.0, border=None)
+    values = np.stack([box(20, 3, 4), box(20, 4, 19)], axis=1)
+    spotter = StreamingSpotter([1.0, 1.0], params)
+    heard = {i: spotter.push(float(i), row) for i, row in enumerate(values)}
+    # AU 1's point 4 rose by more than theta; its 3 s have passed without a fall at 8
+    assert [i for i, u in heard.items() if finals(u)] == [8]
 
 
 def test_a_column_that_does_not_fit_is_refused_and_not_taken():
@@ -219,3 +249,194 @@ def test_a_closed_spotter_takes_nothing_more():
     assert spotter.close() == []
     with pytest.raises(ValueError, match="closed"):
         spotter.push(0.0, [0.0])
+
+
+# ---------------------------------------------------------------- the equations
+
+
+def test_smoothing_by_hand():
+    # h = 2 s: weights 1/2, 1, 1/2, cut and normalised at the ends; negative becomes 0
+    got = smooth(seconds(4), column(0, 4, 0, -8), 2.0)
+    assert got[:, 0] == pytest.approx([2 / 1.5, 8 / 4, 0, 0])
+
+
+def test_smoothing_weighs_by_time_and_not_by_sample():
+    # at 0: weights 1 and (1 + cos 45 deg) / 2; the sample at 2 s is out of reach
+    got = smooth(np.array([0.0, 0.5, 2.0]), column(0, 1, 9), 2.0)
+    weight = (1 + math.sqrt(0.5)) / 2
+    assert got[0, 0] == pytest.approx(weight / (1 + weight))
+
+
+def test_no_smoothing_only_clips():
+    assert smooth(seconds(3), column(-1, 2, 3), 0.0)[:, 0].tolist() == [0, 2, 3]
+
+
+def test_equation_24_by_hand():
+    curve = column(0, 0, 1, 3, 4, 1, 0, 0)
+    # theta 2, m 3: only 3 and 4 stand more than 2 above a minimum on both sides
+    assert np.flatnonzero(peak_mask(seconds(8), curve, np.array([2.0]), 3.0)).tolist() == [3, 4]
+    # m 1: 4 stands 1 above the 3 before it; 3 stands 2 above the 1, not more
+    assert not peak_mask(seconds(8), curve, np.array([2.0]), 1.0).any()
+    # theta just under 2: 3 stands 2 above the 1 before it, but below the 4 after it
+    assert not peak_mask(seconds(8), curve, np.array([1.99]), 1.0).any()
+
+
+def test_equation_24_is_strict():
+    curve = column(0, 2, 0)
+    assert not peak_mask(seconds(3), curve, np.array([2.0]), 1.0).any()
+    assert peak_mask(seconds(3), curve, np.array([1.999]), 1.0)[:, 0].tolist() == [0, 1, 0]
+
+
+def test_the_search_radius_is_in_seconds_across_a_gap():
+    times = np.array([0.0, 1.0, 1.5, 4.0])
+    # 1.5 s has a past within 1 s, and no future
+    assert not peak_mask(times, column(0, 0, 5, 0), np.array([1.0]), 1.0).any()
+    assert peak_mask(times, column(0, 0, 5, 0), np.array([1.0]), 2.5)[:, 0].tolist() == [0, 0, 1, 0]
+
+
+def test_a_radius_of_a_second_reaches_30_frames_whatever_the_rounding():
+    times = 1e4 + np.arange(62) / 30
+    values = np.full((62, 1), 5.0)
+    values[[0, 60]] = 0.0
+    assert (
+        peak_mask(times, values, np.array([1.0]), 1.0)[:, 0].tolist()
+        == [False] * 30 + [True] + [False] * 31
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "mu"),
+    [
+        ((0, 2), (1, 5), 0.5),  # 1 / min(2, 4)
+        ((0, 4), (1, 2), 1.0),
+        ((0, 4), (3, 9), 0.25),
+        ((0, 1), (1, 2), 0.0),
+        ((0, 1), (3, 4), 0.0),
+        ((2, 2), (1, 3), 1.0),
+        ((2, 2), (2, 2), 1.0),
+        ((4, 4), (1, 3), 0.0),
+    ],
+)
+def test_equation_25_by_hand(first, second, mu):
+    assert overlap_index(first, second) == mu
+    assert overlap_index(second, first) == mu
+
+
+def spot_boxes(*boxes: tuple[int, int], overlap: float = 0.33) -> list[tuple[int, int, list[int]]]:
+    """One AU a box, one sample a second."""
+    values = np.stack([box(30, low, high) for low, high in boxes], axis=1)
+    params = SpotParams(search_s=25.0, smooth_s=0.0, border=None, overlap=overlap)
+    found = spot_window(seconds(30), values, np.ones(len(boxes)), params)
+    return [(e.onset, e.offset, [a.au for a in e.aus]) for e in found]
+
+
+def test_equation_26_unites_two_intervals():
+    assert spot_boxes((2, 6), (5, 8)) == [(2, 8, [0, 1])]  # mu = 1/3 > 0.33
+    assert spot_boxes((2, 6), (5, 8), overlap=0.34) == [(2, 6, [0]), (5, 8, [1])]
+
+
+def test_fusion_goes_on_until_nothing_fuses():
+    # mu of the first two is 1/4; each overlaps the third enough
+    assert spot_boxes((2, 6), (5, 11)) == [(2, 6, [0]), (5, 11, [1])]
+    assert spot_boxes((2, 6), (5, 11), (5, 7)) == [(2, 11, [0, 1, 2])]
+
+
+def test_two_peaks_of_one_au_in_an_expression_become_one_span():
+    values = np.stack([box(20, 3, 5) + box(20, 9, 11, 7.0), box(20, 3, 11)], axis=1)
+    params = SpotParams(search_s=15.0, smooth_s=0.0, border=None)
+    (found,) = spot_window(seconds(20), values, np.ones(2), params)
+    twice, once = found.aus
+    assert (twice.onset, twice.apex, twice.offset, twice.value) == (3, 9, 11, 7.0)
+    assert (once.onset, once.offset) == (3, 11)
+
+
+def test_the_apex_weighs_each_au_by_its_threshold():
+    values = np.stack([column(0, 9, 6, 3, 0)[:, 0], column(0, 2, 4, 9, 0)[:, 0]], axis=1)
+    params = SpotParams(search_s=4.0, smooth_s=0.0, border=None)
+    # sums over theta (1, 1): 11, 10, 12; over (1, 1.9): 10.1, 8.1, 7.7
+    assert spot_window(seconds(5), values, [1.0, 1.0], params)[0].apex == 3
+    assert spot_window(seconds(5), values, [1.0, 1.9], params)[0].apex == 1
+
+
+def test_half_a_second_is_macro_and_less_is_micro():
+    params = SpotParams(search_s=1.0, smooth_s=0.0, border=None)
+    for frames, kind in ((14, "micro"), (15, "macro")):
+        values = box(80, 20, 20 + frames)[:, None]
+        (found,) = spot_window(np.arange(80) / 30, values, [1.0], params)
+        assert (found.offset - found.onset, found.kind) == (frames, kind)
+
+
+# --------------------------------------------------------------------- borders
+
+
+def spans(curve: np.ndarray, theta: float, search_s: float, border: float) -> list[tuple[int, int]]:
+    params = SpotParams(search_s=search_s, smooth_s=0.0, border=border)
+    found = spot_window(seconds(len(curve)), curve, [theta], params)
+    return [(e.onset, e.offset) for e in found]
+
+
+def test_borders_lie_at_a_share_of_the_height():
+    curve = column(0, 0, 1, 3, 4, 1, 0, 0)  # run 3..4, base 0, P 4
+    assert spans(curve, 2.0, 3.0, 0.3) == [(2, 5)]  # level 1.2
+    assert spans(curve, 2.0, 3.0, 0.1) == [(1, 6)]  # level 0.4
+    assert spans(curve, 2.0, 3.0, 0.0) == [(1, 6)]
+
+
+def test_borders_stop_at_the_next_peak_of_the_same_au():
+    # runs 3..3 and 5..7; the valley of 3 at 4 is above both levels of 0.5
+    assert spans(column(0, 0, 0, 5, 3, 5, 5, 5, 0, 0), 1.0, 3.0, 0.1) == [(2, 4), (4, 8)]
+
+
+def test_where_the_level_is_never_reached_the_lowest_point_is_the_offset():
+    # run 1..1; within 2 s come 3 and 2, both above the level of 0.5
+    assert spans(column(0, 5, 3, 2, 4, 4, 4), 1.0, 2.0, 0.1) == [(0, 3)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(curves(), PARAMS)
+def test_no_border_lies_further_than_the_search_radius_from_its_run(window, params):
+    times, values, thetas = window
+    curve = smooth(times, values.astype(np.float64), params.smooth_s)
+    mask = peak_mask(times, curve, thetas, params.search_s)
+    for found in spot_window(times, values, thetas, params):
+        for span in found.aus:
+            peaks = times[np.flatnonzero(mask[:, span.au])]
+            assert min(abs(peaks - times[span.onset])) <= params.search_s + 1e-6
+            assert min(abs(peaks - times[span.offset])) <= params.search_s + 1e-6
+            assert found.onset <= span.onset <= span.apex <= span.offset <= found.offset
+            assert mask[span.apex, span.au]
+
+
+# ------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"search_s": 0},
+        {"overlap": 1.5},
+        {"smooth_s": -1},
+        {"border": 2},
+        {"micro_s": 0},
+        {"search_s": math.nan},
+    ],
+)
+def test_parameters_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SpotParams(**wrong)
+
+
+@pytest.mark.parametrize("thetas", [[], [0.0], [-1.0], [math.nan], [[1.0]]])
+def test_thresholds_that_are_not_above_0_are_refused(thetas):
+    with pytest.raises(ValueError, match="theta"):
+        StreamingSpotter(thetas, SpotParams())
+
+
+def test_a_window_that_does_not_fit_is_refused():
+    good = column(0, 1, 0)
+    with pytest.raises(ValueError, match="increase"):
+        spot_window([0.0, 1.0, 1.0], good, [1.0], SpotParams())
+    with pytest.raises(ValueError, match="fit"):
+        spot_window(seconds(2), good, [1.0], SpotParams())
+    with pytest.raises(ValueError, match="finite"):
+        spot_window(seconds(3), column(0, math.nan, 0), [1.0], SpotParams())

@@ -1,0 +1,140 @@
+"""Eye and mouth regions, normalised (He et al., ECAI 2023, eqs 9-12).
+
+Both regions share one ruler, the outer-eye-corner distance d, which becomes
+200 px. The paper leaves the mouth region open; here it is 1.3 d x 0.8 d. Its
+centre lies on the face's axis at a fixed distance below the nose base, so that
+a moving mouth moves neither its ruler nor its frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stages.items import Floats, Grey
+from stages.landmarks import LEFT_OUTER_EYE, NOSE_BASE, RIGHT_OUTER_EYE
+
+EYE_SIZE = (280, 240)  # w, h
+MOUTH_SIZE = (260, 160)
+PX_PER_D = 200.0
+GAMMAS = (0.2, 0.6, 0.2, 0.6)
+_MOUTH_BELOW_NOSE = 0.30  # d; lip line to nose base of a neutral frontal face
+_MARGIN = 4
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Eye-corner frame of a face: origin between the outer corners, x along them.
+
+    ``nose`` is how far the nose base lies below the origin, in d.
+    """
+
+    origin: tuple[float, float]  # source px
+    d: float  # source px
+    roll: float  # radians, positive clockwise in the image
+    nose: float
+
+
+def eye_box(
+    left_corner: tuple[float, float],
+    right_corner: tuple[float, float],
+    gammas: tuple[float, float, float, float] = GAMMAS,
+) -> tuple[float, float, float, float]:
+    """Eqs 9-12: (x_ls, y_ls, x_rx, y_rx) in px from the outer corners, image left first."""
+    (xl, yl), (xr, yr) = left_corner, right_corner
+    width, middle = xr - xl, (yl + yr) / 2
+    g1, g2, g3, g4 = gammas
+    return xl - g1 * width, middle - g2 * width, xr + g3 * width, middle + g4 * width
+
+
+def similarity(landmarks: Floats, roll: bool = True) -> Similarity:
+    """The face's eye-corner frame.
+
+    Args:
+        landmarks: (468, 2) x, y in source px.
+        roll: follow the head's roll; False gives the paper's axis-aligned boxes
+            with d = x_reye - x_leye.
+    """
+    a, b = (landmarks[i].astype(np.float64) for i in (RIGHT_OUTER_EYE, LEFT_OUTER_EYE))
+    dx, dy = b - a
+    angle = float(np.arctan2(dy, dx)) if roll else 0.0
+    d = float(np.hypot(dx, dy)) if roll else float(dx)
+    middle = (a + b) / 2
+    down = np.array([-np.sin(angle), np.cos(angle)])
+    nose = float((landmarks[NOSE_BASE] - middle) @ down) / d
+    return Similarity((float(middle[0]), float(middle[1])), d, angle, nose)
+
+
+def _warp_matrix(face: Similarity, size: tuple[int, int], below: float) -> npt.NDArray[np.float64]:
+    """2x3 map from crop px (pixel centres) to source px.
+
+    ``below``: the crop's centre lies so many d below the origin.
+    """
+    scale = face.d / PX_PER_D
+    cos, sin = np.cos(face.roll) * scale, np.sin(face.roll) * scale
+    rotation = np.array([[cos, -sin], [sin, cos]])
+    # continuous crop coordinate u stands for pixel index u - 0.5
+    centre = np.array([size[0] / 2 - 0.5, size[1] / 2 - 0.5 - below * PX_PER_D])
+    shift = np.array(face.origin) - rotation @ centre
+    return np.column_stack([rotation, shift])
+
+
+def _grey_patch(
+    image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], size: tuple[int, int]
+) -> tuple[Grey, npt.NDArray[np.float64]]:
+    """The part of ``image`` under the crop as grey, and the map into it."""
+    corners = np.array([[0, 0, 1], [size[0], 0, 1], [0, size[1], 1], [size[0], size[1], 1]])
+    reached = corners @ matrix.T
+    height, width = image.shape[:2]
+    limit = np.array([width, height])
+    low = np.clip(np.floor(reached.min(axis=0)) - _MARGIN, 0, limit - 1).astype(int)
+    high = np.clip(np.ceil(reached.max(axis=0)) + _MARGIN, low + 1, limit).astype(int)
+    patch = image[low[1] : high[1], low[0] : high[0]]
+    if patch.ndim == 3:
+        patch = np.asarray(cv2.cvtColor(patch, cv2.COLOR_BGR2GRAY), np.uint8)
+    moved = matrix.copy()
+    moved[:, 2] -= low
+    return np.ascontiguousarray(patch), moved
+
+
+def _crop(
+    image: npt.NDArray[np.uint8], face: Similarity, size: tuple[int, int], below: float
+) -> Grey:
+    matrix = _warp_matrix(face, size, below)
+    patch, matrix = _grey_patch(image, matrix, size)
+    scale = face.d / PX_PER_D
+    if scale > 1.5:  # otherwise a large face would alias
+        sigma = 0.5 * np.sqrt(scale * scale - 1)
+        patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), sigma), np.uint8)
+    crop = cv2.warpAffine(
+        patch,
+        matrix,
+        size,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(crop, np.uint8)
+
+
+def crop_face(image: npt.NDArray[np.uint8], face: Similarity) -> tuple[Grey, Grey]:
+    """Eye (240, 280) and mouth (160, 260) crops, uint8, at 200 px per d.
+
+    Args:
+        image: (h, w) grey or (h, w, 3) BGR uint8.
+        face: the eye-corner frame.
+    """
+    g1, g2, g3, g4 = GAMMAS
+    assert g1 == g3  # noqa: S101  the crop is centred on the eyes
+    eye = _crop(image, face, EYE_SIZE, (g4 - g2) / 2)
+    mouth = _crop(image, face, MOUTH_SIZE, face.nose + _MOUTH_BELOW_NOSE)
+    return eye, mouth
+
+
+def crop_regions(
+    image: npt.NDArray[np.uint8], landmarks: Floats, roll: bool = True
+) -> tuple[Grey, Grey]:
+    """``crop_face`` straight from landmarks (468, 2)."""
+    return crop_face(image, similarity(landmarks, roll))

@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests; the data is synthetic unless MESPOT_DATA is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real labels and clips, where there is one."""
+    folder = os.environ.get("MESPOT_DATA")
+    if not folder:
+        pytest.skip("MESPOT_DATA is not set: real clips and labels are not at hand")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No MESPOT_ option of the caller's may change a test."""
+    for name in list(os.environ):
+        if name.startswith("MESPOT_") and name != "MESPOT_DATA":
+            monkeypatch.delenv(name)

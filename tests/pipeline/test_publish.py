@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.errors import UserError
+from pipeline.messages import End, Restarted
+from pipeline.publish import EventFile, Messages
+from pipeline.schema import EventMessage, StateMessage, topic, without_wall_clock
+from stages.items import AUInterval, Event, FaceState, Interval, Phase, Reading, Stamp
+
+
+def _stamp(frame: int) -> Stamp:
+    return Stamp("cam", frame, frame / 30, 1_000_000 * frame, 7)
+
+
+def _event(number: int, phase: Phase) -> Event:
+    au = AUInterval(12, "both", 3.5, None, _stamp(10), None)
+    interval = Interval(
+        f"cam/0/0-{number}", 0, phase, "unknown", None, _stamp(10), None, [au], _stamp(13), 2
+    )
+    return Event(interval, [Reading("coding-guide", "happiness")], "p@1", [])
+
+
+def _messages() -> Messages:
+    return Messages("cam", [12], mono_ns=lambda: 20_000_000, utc_ns=lambda: 99)
+
+
+def test_delays_are_decision_in_source_time_and_processing_in_wall_time() -> None:
+    (message,) = _messages().of(_event(0, "apex"))
+    assert isinstance(message, EventMessage)
+    assert message.delays.decision_s == pytest.approx(3 / 30)
+    assert message.delays.processing_ms == pytest.approx(20 - 13)
+    assert topic(message) == b"event.cam.apex"
+    assert message.published_utc_ns == 99
+
+
+def test_sequence_numbers_are_gapless_over_events_only() -> None:
+    messages = _messages()
+    made = [
+        m
+        for item in (_event(0, "apex"), FaceState(_stamp(1), 0, True), _event(0, "final"))
+        for m in messages.of(item)
+    ]
+    assert [m.seq for m in made if isinstance(m, EventMessage)] == [0, 1]
+    assert [m.state for m in made if isinstance(m, StateMessage)] == ["face_found"]
+
+
+@pytest.mark.parametrize("closing", [Restarted("cam", "spot"), End("cam")])
+def test_what_is_open_is_retracted_once_when_the_graph_cannot_close_it(closing: object) -> None:
+    messages = _messages()
+    for item in (_event(0, "apex"), _event(1, "apex"), _event(0, "final")):
+        list(messages.of(item))
+    made = list(messages.of(closing))  # type: ignore[arg-type]
+    events = [m for m in made if isinstance(m, EventMessage)]
+    assert [(m.id, m.phase) for m in events] == [("cam/0/0-1", "retracted")]
+    assert not [m for m in messages.of(closing) if isinstance(m, EventMessage)]  # type: ignore[arg-type]
+
+
+def test_event_file_holds_one_json_object_a_line(tmp_path: Path) -> None:
+    file = EventFile(tmp_path / "e.jsonl")
+    (message,) = _messages().of(_event(0, "apex"))
+    assert isinstance(message, EventMessage)
+    file.write(message)
+    file.write(message)
+    file.close()
+    lines = (tmp_path / "e.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["cam/0/0-0"] * 2
+
+
+def test_unwritable_event_file_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="cannot write"):
+        EventFile(Path("/nowhere/e.jsonl"))
+
+
+def test_wall_clock_fields_are_left_out_at_every_depth() -> None:
+    message = {"utc_ns": 1, "a": {"utc_ns": 2, "pts": 3}, "b": [{"processing_ms": 1, "c": 2}]}
+    assert without_wall_clock(message) == {"a": {"pts": 3}, "b": [{"c": 2}]}
