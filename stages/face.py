@@ -1,0 +1,186 @@
+"""Frames in, faces out: landmarks, stable ids, crops, eye openness and pose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stages.alignment import Alignment
+from stages.items import Face, FaceState, Floats, Frame, Stamp
+from stages.landmarks import (
+    LEFT_INNER_EYE,
+    LEFT_LIDS,
+    LEFT_OUTER_EYE,
+    RIGHT_INNER_EYE,
+    RIGHT_LIDS,
+    RIGHT_OUTER_EYE,
+    Landmarker,
+)
+from stages.region import Similarity, crop_face, similarity
+
+_REMEMBERED_S = 2.0  # a face that returns within this time and near its place keeps its id
+_NEAR_D = 1.5  # "near": within so many eye distances
+# generic head in mm, x right, y down, z away from the camera; MediaPipe indices
+_HEAD_INDICES = (4, 152, RIGHT_OUTER_EYE, LEFT_OUTER_EYE, 61, 291)
+_HEAD = np.array(
+    [
+        (0.0, 0.0, 0.0),
+        (0.0, 63.6, 12.5),
+        (-43.3, -32.7, 26.0),
+        (43.3, -32.7, 26.0),
+        (-28.9, 28.9, 24.1),
+        (28.9, 28.9, 24.1),
+    ]
+)
+
+
+@dataclass
+class _Track:
+    """One face that is or was there."""
+
+    number: int
+    middle: npt.NDArray[np.float64]  # eye midpoint, source px
+    d: float
+    seen: Stamp
+    visible: bool
+    alignment: Alignment
+
+
+class FaceStage:
+    """Frames in; ``Face`` for every face seen, ``FaceState`` when one comes or goes.
+
+    Args:
+        landmarker: finds the landmarks.
+        max_faces: most faces followed.
+        lost_after_s: a face unseen for longer (source time) is lost.
+        method: ``stable`` fits the crops to landmarks that AUs do not move,
+            ``paper`` uses the two outer eye corners of each frame alone.
+        min_eye_distance: faces with fewer px between the outer eye corners are ignored.
+    """
+
+    def __init__(
+        self,
+        landmarker: Landmarker,
+        max_faces: int = 1,
+        lost_after_s: float = 0.25,
+        method: Literal["stable", "paper"] = "stable",
+        min_eye_distance: float = 20.0,
+    ) -> None:
+        self._landmarker = landmarker
+        self._max_faces = max_faces
+        self._lost_after_s = lost_after_s
+        self._method = method
+        self._min_eye_distance = min_eye_distance
+        self._tracks: list[_Track] = []
+        self._next = 0
+
+    def process(self, item: Frame) -> Iterable[Face | FaceState]:
+        """Faces of one frame, in order of their ids."""
+        found = self._landmarker.detect(item.image, item.stamp.pts)
+        eyes = [(points, similarity(points)) for points in found]
+        eyes = [(p, s) for p, s in eyes if s.d >= self._min_eye_distance][: self._max_faces]
+        pairs = self._assign([s for _, s in eyes], item.stamp)
+        out: list[Face | FaceState] = list(self._lost(item.stamp))
+        for index in sorted(pairs, key=lambda i: pairs[i].number):
+            out += self._seen(item, eyes[index][0], eyes[index][1], pairs[index])
+        return out
+
+    def flush(self) -> Iterable[Face | FaceState]:
+        """Nothing is held back."""
+        return []
+
+    def reset(self) -> None:
+        """Forget every face."""
+        self._tracks.clear()
+        self._next = 0
+
+    def _assign(self, eyes: list[Similarity], stamp: Stamp) -> dict[int, _Track]:
+        """Nearest track for each face found, nearest pair first; new tracks for the rest."""
+        self._tracks = [t for t in self._tracks if stamp.pts - t.seen.pts <= _REMEMBERED_S]
+        distances = sorted(
+            (float(np.hypot(*(np.array(s.origin) - t.middle))) / t.d, i, k)
+            for i, s in enumerate(eyes)
+            for k, t in enumerate(self._tracks)
+        )
+        pairs: dict[int, _Track] = {}
+        taken: set[int] = set()
+        for distance, i, k in distances:
+            alone = len(eyes) == 1 and len(self._tracks) == 1
+            if i not in pairs and k not in taken and (distance <= _NEAR_D or alone):
+                pairs[i] = self._tracks[k]
+                taken.add(k)
+        for i, eye in enumerate(eyes):
+            if i not in pairs:
+                pairs[i] = self._new(eye, stamp)
+        return pairs
+
+    def _new(self, eye: Similarity, stamp: Stamp) -> _Track:
+        middle = np.array(eye.origin)
+        track = _Track(self._next, middle, eye.d, stamp, False, Alignment())
+        self._next += 1
+        self._tracks.append(track)
+        return track
+
+    def _lost(self, stamp: Stamp) -> Iterator[FaceState]:
+        for track in self._tracks:
+            if track.visible and stamp.pts - track.seen.pts > self._lost_after_s:
+                track.visible = False
+                track.alignment = Alignment()
+                yield FaceState(stamp, track.number, False)
+
+    def _seen(
+        self, item: Frame, points: Floats, eye: Similarity, track: _Track
+    ) -> Iterator[Face | FaceState]:
+        track.middle, track.d, track.seen = np.array(eye.origin), eye.d, item.stamp
+        if not track.visible:
+            track.visible = True
+            yield FaceState(item.stamp, track.number, True)
+        frame = track.alignment(points, item.stamp.pts) if self._method == "stable" else eye
+        eye_crop, mouth_crop = crop_face(item.image, frame)
+        yield Face(
+            item.stamp,
+            track.number,
+            eye_crop,
+            mouth_crop,
+            points,
+            frame.d,
+            eye_openness(points),
+            head_pose(points, item.image.shape[1], item.image.shape[0]),
+        )
+
+
+def eye_openness(landmarks: Floats) -> float:
+    """Lid gap over eye width, mean of both eyes, from (468, 2) landmarks."""
+    ratios = []
+    for lids, outer, inner in (
+        (RIGHT_LIDS, RIGHT_OUTER_EYE, RIGHT_INNER_EYE),
+        (LEFT_LIDS, LEFT_OUTER_EYE, LEFT_INNER_EYE),
+    ):
+        gap = np.mean([np.hypot(*(landmarks[u] - landmarks[v])) for u, v in lids])
+        ratios.append(gap / max(float(np.hypot(*(landmarks[outer] - landmarks[inner]))), 1e-6))
+    return float(np.mean(ratios))
+
+
+def head_pose(landmarks: Floats, width: int, height: int) -> tuple[float, float, float]:
+    """Yaw, pitch, roll in degrees by PnP on a generic head, focal length = image width.
+
+    Zeros when the points admit no pose.
+    """
+    points = landmarks[list(_HEAD_INDICES)].astype(np.float64)
+    camera = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]], np.float64)
+    try:
+        found, rotation, _ = cv2.solvePnP(_HEAD, points, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    except cv2.error:
+        return 0.0, 0.0, 0.0
+    if not found:
+        return 0.0, 0.0, 0.0
+    matrix = cv2.Rodrigues(rotation)[0]
+    yaw = np.degrees(np.arctan2(matrix[0, 2], matrix[2, 2]))
+    pitch = np.degrees(np.arcsin(np.clip(-matrix[1, 2], -1, 1)))
+    roll = np.degrees(np.arctan2(matrix[1, 0], matrix[1, 1]))
+    return float(yaw), float(pitch), float(roll)
