@@ -162,7 +162,7 @@ def read_card(metadata: Mapping[str, str]) -> Card:
     if version != FORMAT:
         raise ModelError(f"metadata mespot.format is {version!r}; this mespot reads {FORMAT!r}")
     output = _text(metadata, "output")
-    if output != "logits" and output != "probabilities":
+    if output not in ("logits", "probabilities"):
         raise ModelError(f"metadata mespot.output is {output!r}, not logits or probabilities")
     classes = _decoded(metadata, "classes", list[str])
     if len(classes) < 2 or len(set(classes)) < len(classes) or "" in classes:
@@ -177,7 +177,7 @@ def read_card(metadata: Mapping[str, str]) -> Card:
         classes=classes,
         categories=_categories(metadata, classes),
         inputs=inputs,
-        output=output,
+        output="logits" if output == "logits" else "probabilities",
     )
 
 
@@ -185,7 +185,7 @@ def _ort_errors(ort: Any) -> tuple[type[Exception], ...]:
     """What ONNX Runtime raises: its own classes have no common base but Exception."""
     state = ort.capi.onnxruntime_pybind11_state
     own = (value for value in vars(state).values() if isinstance(value, type))
-    return (RuntimeError, ValueError, *(c for c in own if issubclass(c, Exception)))
+    return (RuntimeError, TypeError, ValueError, *(c for c in own if issubclass(c, Exception)))
 
 
 def _one_line(error: Exception) -> str:
@@ -326,8 +326,8 @@ class Recogniser:
         """The first output for a batch of one, (classes,)."""
         try:
             raw = self._session.run([self._output], dict(inputs))[0]
-            values = np.asarray(raw, np.float64)
-        except (TypeError, *self._errors) as error:
+            values: npt.NDArray[np.float64] = np.asarray(raw, np.float64)
+        except self._errors as error:
             raise ModelError(f"the model cannot run: {_one_line(error)}") from None
         if values.shape != (1, len(self.classes)):
             raise ModelError(
@@ -336,7 +336,7 @@ class Recogniser:
             )
         if not np.isfinite(values).all():
             raise ModelError("the model's output is not finite")
-        return values[0]
+        return values.ravel()
 
     def _try(self) -> None:
         """A dry run on zeros: finds what the declared shapes hide."""

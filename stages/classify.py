@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from models import facs
 from models.errors import ModelError
-from models.recogniser import InputSpec, Recogniser
-from stages.farneback import farneback
-from stages.items import Event, Evidence, Floats, Grey, Interval, Reading
+from stages.items import Event, Evidence, Floats, Grey, Interval, Item, Reading
+
+if TYPE_CHECKING:
+    from models.recogniser import InputSpec, Recogniser
 
 Flow = Callable[[Grey, Grey], Floats]
-_Item = TypeVar("_Item")
 
 CODING_GUIDE = "coding-guide"
 _EYE, _MOUTH = (240, 280), (160, 260)
@@ -41,7 +41,7 @@ def prepare(inputs: dict[str, InputSpec], evidence: Evidence, flow: Flow) -> dic
     ``flow_offset_apex`` from the offset crop to the apex crop; each field is
     computed once, however many inputs use it.
     """
-    fields: dict[tuple[str, str], npt.NDArray[np.generic]] = {}
+    fields: dict[tuple[str, str], npt.NDArray[Any]] = {}
     for spec in inputs.values():
         key = (spec.source, spec.region)
         if key not in fields:
@@ -49,7 +49,7 @@ def prepare(inputs: dict[str, InputSpec], evidence: Evidence, flow: Flow) -> dic
     return {name: spec.tensor(fields[spec.source, spec.region]) for name, spec in inputs.items()}
 
 
-def _field(spec: InputSpec, evidence: Evidence, flow: Flow) -> npt.NDArray[np.generic]:
+def _field(spec: InputSpec, evidence: Evidence, flow: Flow) -> npt.NDArray[Any]:
     moment = spec.source.removeprefix("flow_").removesuffix("_apex")
     crop: Grey = getattr(evidence, f"{moment}_{spec.region}")
     if not spec.is_flow:
@@ -70,33 +70,22 @@ class ClassifyStage:
     Args:
         prototypes: name and version of the prototype set, ``name@version``.
         recogniser: None for the coding guide alone.
-        flow: (reference, image), uint8 (h, w) each, to (h, w, 2) float32 px.
+        flow: (reference, image), uint8 (h, w) each, to (h, w, 2) float32 px; default:
+            ``stages.farneback.farneback``.
     """
 
     def __init__(
-        self, prototypes: str, recogniser: Recogniser | None = None, flow: Flow = farneback
+        self, prototypes: str, recogniser: Recogniser | None = None, flow: Flow | None = None
     ) -> None:
         self._prototypes = prototypes
-        self._recogniser = recogniser
-        self._flow = flow
-        self._models = [] if recogniser is None else [recogniser.card.label]
-        if recogniser is not None:
-            # compiles the flow now, not when the first event waits for it
-            eye, mouth = np.zeros(_EYE, np.uint8), np.zeros(_MOUTH, np.uint8)
-            prepare(recogniser.inputs, Evidence(eye, mouth, eye, mouth, eye, mouth), flow)
+        self._scorer = None if recogniser is None else _Scorer(recogniser, flow or _own_flow())
 
     @property
     def device(self) -> str:
         """Where the recogniser runs; "" without one."""
-        return "" if self._recogniser is None else self._recogniser.device
+        return "" if self._scorer is None else self._scorer.recogniser.device
 
-    @overload
-    def process(self, item: Interval) -> list[Event]: ...
-
-    @overload
-    def process(self, item: _Item) -> list[_Item]: ...
-
-    def process(self, item: object) -> list[object]:
+    def process(self, item: Item) -> list[Item]:
         """Classify an ``Interval``.
 
         Raises:
@@ -105,30 +94,53 @@ class ClassifyStage:
         if not isinstance(item, Interval):
             return [item]
         readings: list[Reading] = []
+        models: list[str] = []
         if item.phase != "retracted":
             readings = guide_readings(au.au for au in item.aus)
-        if item.phase == "final" and self._recogniser is not None:
-            readings.append(self._recognise(self._recogniser, item.evidence))
+        if self._scorer is not None:
+            models = [self._scorer.recogniser.card.label]
+            if item.phase == "final":
+                readings.append(self._scorer.reading(item.evidence))
         bare = msgspec.structs.replace(item, evidence=None)
-        return [Event(bare, readings, self._prototypes, list(self._models))]
+        return [Event(bare, readings, self._prototypes, models)]
 
-    def flush(self) -> list[object]:
+    def flush(self) -> list[Item]:
         """Nothing is held back."""
         return []
 
     def reset(self) -> None:
         """There is no state."""
 
-    def _recognise(self, recogniser: Recogniser, evidence: Evidence | None) -> Reading:
-        device = recogniser.device
+
+class _Scorer:
+    """A recogniser and the flow that feeds it."""
+
+    def __init__(self, recogniser: Recogniser, flow: Flow) -> None:
+        self.recogniser = recogniser
+        self._flow = flow
+        # compiles the flow now, not when the first event waits for it
+        eye, mouth = np.zeros(_EYE, np.uint8), np.zeros(_MOUTH, np.uint8)
+        prepare(recogniser.inputs, Evidence(eye, mouth, eye, mouth, eye, mouth), flow)
+
+    def reading(self, evidence: Evidence | None) -> Reading:
+        """The recogniser's reading, or why there is none."""
+        model = self.recogniser
         if evidence is None:
-            reason = "not scored: the crops of the key frames are gone"
-            return Reading(recogniser.name, "", rule=reason, device=device)
+            return self._unscored("the crops of the key frames are gone")
         try:
-            scores = recogniser.scores(prepare(recogniser.inputs, evidence, self._flow))
+            scores = model.scores(prepare(model.inputs, evidence, self._flow))
         except ModelError as error:
-            return Reading(recogniser.name, "", rule=f"not scored: {error}", device=device)
+            return self._unscored(str(error))
         label = max(scores, key=scores.__getitem__)
-        return Reading(
-            recogniser.name, label, recogniser.category(label), scores=scores, device=device
-        )
+        category = model.category(label)
+        return Reading(model.name, label, category, scores=scores, device=model.device)
+
+    def _unscored(self, cause: str) -> Reading:
+        model = self.recogniser
+        return Reading(model.name, "", rule=f"not scored: {cause}", device=model.device)
+
+
+def _own_flow() -> Flow:
+    from stages.farneback import farneback  # numba: loaded only where a recogniser needs it
+
+    return farneback

@@ -1,0 +1,227 @@
+"""AU prototypes (He et al., ECAI 2023, eqs 14-18, 31-32) and their file format.
+
+File format, version 1: a NumPy ``.npz`` without pickles. Member ``header`` is
+UTF-8 JSON as uint8 (``format``, ``name``, ``version``, ``provenance`` and a list
+``prototypes`` of ``au``, ``region``, ``theta``, ``samples``); member ``field_<i>``
+is prototype i, float16 or float32, (h, w, 2): mean onset-to-apex flow in px of the
+normalised crop, x right, y down. ``theta`` is in the unit of the matching index
+(eq. 22 summed over the full-size crop).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import PrototypeError
+
+Region = Literal["eye", "mouth"]
+Field = npt.NDArray[np.float32]
+
+FORMAT = 1
+SIZES: dict[Region, tuple[int, int]] = {"eye": (280, 240), "mouth": (260, 160)}  # w, h
+AU_REGIONS: dict[int, Region] = {
+    **dict.fromkeys((1, 2, 4, 5, 6, 7, 9, 43, 45), "eye"),
+    **dict.fromkeys((10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28), "mouth"),
+}  # type: ignore[assignment]
+PAPER_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
+_MOST = 64  # prototypes in a file
+_DEFAULT = Path(__file__).parent / "data" / "prototypes.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Prototype:
+    """M_j of one AU."""
+
+    au: int
+    region: Region
+    field: Field  # (h, w, 2) float32, px of the crop
+    theta: float  # peak threshold of eq. 24, matching-index units
+    samples: int  # |S_AU_j|
+
+
+@dataclass(frozen=True, eq=False)
+class PrototypeSet:
+    """Prototypes in the order of the matching curves."""
+
+    name: str
+    version: str
+    provenance: str
+    prototypes: tuple[Prototype, ...]
+
+    @property
+    def aus(self) -> tuple[int, ...]:
+        """AU of each curve."""
+        return tuple(p.au for p in self.prototypes)
+
+    @property
+    def thetas(self) -> npt.NDArray[np.float64]:
+        """(V,) thresholds theta_j."""
+        return np.array([p.theta for p in self.prototypes], np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write the file described above."""
+        header = {
+            "format": FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "provenance": self.provenance,
+            "prototypes": [
+                {"au": p.au, "region": p.region, "theta": p.theta, "samples": p.samples}
+                for p in self.prototypes
+            ],
+        }
+        arrays = {f"field_{i}": p.field.astype(np.float16) for i, p in enumerate(self.prototypes)}
+        text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        np.savez_compressed(path, header=text, **arrays)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class FlowSample:
+    """Onset-to-apex flow of one expression (eqs 16-17) and the AUs that it carries."""
+
+    aus: frozenset[int]
+    eye: Field  # (240, 280, 2) px
+    mouth: Field  # (160, 260, 2) px
+
+
+def fit(
+    samples: Iterable[FlowSample],
+    aus: Iterable[int] = PAPER_AUS,
+    *,
+    name: str,
+    version: str,
+    provenance: str,
+) -> PrototypeSet:
+    """Mean flow over the samples that carry each AU (eqs 14, 18); theta is left at 0.
+
+    Raises:
+        PrototypeError: an AU without samples or without a region.
+    """
+    wanted = list(aus)
+    sums: dict[int, Any] = defaultdict(float)
+    counts: dict[int, int] = defaultdict(int)
+    for sample in samples:
+        for au in sample.aus.intersection(wanted):
+            flow = sample.eye if _region(au) == "eye" else sample.mouth
+            sums[au] = sums[au] + flow.astype(np.float64)
+            counts[au] += 1
+    missing = [au for au in wanted if not counts[au]]
+    if missing:
+        raise PrototypeError(f"no sample carries AU {', '.join(map(str, missing))}")
+    made = tuple(
+        Prototype(au, _region(au), np.asarray(sums[au] / counts[au], np.float32), 0.0, counts[au])
+        for au in wanted
+    )
+    return PrototypeSet(name, version, provenance, made)
+
+
+def _region(au: int) -> Region:
+    if au not in AU_REGIONS:
+        raise PrototypeError(f"AU {au} is not known; known are {sorted(AU_REGIONS)}")
+    return AU_REGIONS[au]
+
+
+def load_default() -> PrototypeSet:
+    """The shipped, synthetic set."""
+    return load(_DEFAULT)
+
+
+def load(path: Path) -> PrototypeSet:
+    """Read a prototype file.
+
+    Raises:
+        PrototypeError: missing, malformed, another version, unknown AU, wrong size.
+    """
+    if not path.is_file():
+        raise PrototypeError(f"{path}: no such prototype file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _parse(path, archive)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        raise PrototypeError(f"{path}: not a prototype file: {error}") from None
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> npt.NDArray[Any]:
+    try:
+        info = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise PrototypeError(f"{path}: not a prototype file: member {name} is missing") from None
+    if info.file_size > limit:  # before anything is allocated
+        raise PrototypeError(f"{path}: member {name} is larger than a prototype can be")
+    try:
+        array: npt.NDArray[Any] = np.load(io.BytesIO(archive.read(info)), allow_pickle=False)
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise PrototypeError(f"{path}: member {name} is damaged: {error}") from None
+    return array
+
+
+def _parse(path: Path, archive: zipfile.ZipFile) -> PrototypeSet:
+    text = _member(path, archive, "header", 1_000_000)
+    try:
+        header = json.loads(text.astype(np.uint8).tobytes().decode())
+        found = header["format"]
+        rows = [
+            (int(r["au"]), str(r["region"]), float(r["theta"]), int(r["samples"]))
+            for r in header["prototypes"]
+        ]
+        words = [str(header[key]) for key in ("name", "version", "provenance")]
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise PrototypeError(f"{path}: malformed header: {error}") from None
+    if found != FORMAT:
+        raise PrototypeError(f"{path}: format {found}; this mespot reads format {FORMAT}")
+    if not 0 < len(rows) <= _MOST:
+        raise PrototypeError(f"{path}: {len(rows)} prototypes; from 1 to {_MOST} are allowed")
+    made = tuple(_prototype(path, archive, i, *row) for i, row in enumerate(rows))
+    if len({p.au for p in made}) != len(made):
+        raise PrototypeError(f"{path}: an AU occurs twice")
+    return PrototypeSet(words[0], words[1], words[2], made)
+
+
+def _prototype(
+    path: Path,
+    archive: zipfile.ZipFile,
+    index: int,
+    au: int,
+    region: str,
+    theta: float,
+    samples: int,
+) -> Prototype:
+    if au not in AU_REGIONS:
+        raise PrototypeError(f"{path}: unknown AU {au}; known are {sorted(AU_REGIONS)}")
+    if region not in SIZES:
+        raise PrototypeError(f"{path}: AU {au}: unknown region {region!r}; eye or mouth")
+    width, height = SIZES[region]  # type: ignore[index]
+    field = _member(path, archive, f"field_{index}", width * height * 2 * 8 + 4096)
+    if field.shape != (height, width, 2):
+        raise PrototypeError(
+            f"{path}: AU {au}: size {field.shape}, but {region} prototypes are "
+            f"({height}, {width}, 2); fit it again with this version's regions"
+        )
+    if field.dtype not in (np.float16, np.float32) or not np.isfinite(field).all():
+        raise PrototypeError(f"{path}: AU {au}: needs finite float16 or float32 values")
+    if not (np.isfinite(theta) and theta > 0):
+        raise PrototypeError(f"{path}: AU {au}: theta must be above 0, not {theta}")
+    return Prototype(au, region, field.astype(np.float32), theta, samples)  # type: ignore[arg-type]
+
+
+def directional_map(field: Field, spacing: int = 16, phi: float = 8.0) -> npt.NDArray[np.float64]:
+    """Arrows (n, 4) x0, y0, x1, y1 on uniformly spaced pixels (eq. 31); ``phi`` amplifies."""
+    height, width = field.shape[:2]
+    ys, xs = np.mgrid[spacing // 2 : height : spacing, spacing // 2 : width : spacing]
+    starts = np.column_stack([xs.ravel(), ys.ravel()]).astype(np.float64)
+    return np.column_stack([starts, starts + phi * field[ys.ravel(), xs.ravel()]])
+
+
+def heat_map(field: Field) -> npt.NDArray[np.float32]:
+    """Magnitude H_j (h, w) in px (eq. 32)."""
+    return np.asarray(np.hypot(field[..., 0], field[..., 1]), np.float32)
