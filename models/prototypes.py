@@ -32,7 +32,7 @@ SIZES: dict[Region, tuple[int, int]] = {"eye": (280, 240), "mouth": (260, 160)} 
 AU_REGIONS: dict[int, Region] = {
     **dict.fromkeys((1, 2, 4, 5, 6, 7, 9, 43, 45), "eye"),
     **dict.fromkeys((10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28), "mouth"),
-}  # type: ignore[assignment]
+}
 PAPER_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
 _MOST = 64  # prototypes in a file
 _DEFAULT = Path(__file__).parent / "data" / "prototypes.npz"
@@ -82,7 +82,7 @@ class PrototypeSet:
         }
         arrays = {f"field_{i}": p.field.astype(np.float16) for i, p in enumerate(self.prototypes)}
         text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        np.savez_compressed(path, header=text, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(path, header=text, **arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +200,7 @@ def _prototype(
         raise PrototypeError(f"{path}: unknown AU {au}; known are {sorted(AU_REGIONS)}")
     if region not in SIZES:
         raise PrototypeError(f"{path}: AU {au}: unknown region {region!r}; eye or mouth")
-    width, height = SIZES[region]  # type: ignore[index]
+    width, height = SIZES[region]
     field = _member(path, archive, f"field_{index}", width * height * 2 * 8 + 4096)
     if field.shape != (height, width, 2):
         raise PrototypeError(
@@ -211,7 +211,7 @@ def _prototype(
         raise PrototypeError(f"{path}: AU {au}: needs finite float16 or float32 values")
     if not (np.isfinite(theta) and theta > 0):
         raise PrototypeError(f"{path}: AU {au}: theta must be above 0, not {theta}")
-    return Prototype(au, region, field.astype(np.float32), theta, samples)  # type: ignore[arg-type]
+    return Prototype(au, region, field.astype(np.float32), theta, samples)
 
 
 def directional_map(field: Field, spacing: int = 16, phi: float = 8.0) -> npt.NDArray[np.float64]:

@@ -107,7 +107,9 @@ def demo_scene(duration_s: float = 20.0, seed: int = 7) -> Scene:
     return Scene(
         duration_s=duration_s,
         expressions=tuple(
-            Expression(e.onset_s + 20 * k, e.apex_s + 20 * k, e.offset_s + 20 * k, e.aus, e.amplitude_px)
+            Expression(
+                e.onset_s + 20 * k, e.apex_s + 20 * k, e.offset_s + 20 * k, e.aus, e.amplitude_px
+            )
             for k in rounds
             for e in script
             if e.offset_s + 20 * k < duration_s
@@ -279,7 +281,9 @@ class SyntheticFace:
 
         def wave(k: int, ratio: float) -> float:
             slow = 2 * np.pi * t / head.period_s
-            return float(0.7 * np.sin(slow * ratio + p[k]) + 0.3 * np.sin(2.3 * slow * ratio + p[k + 1]))
+            return float(
+                0.7 * np.sin(slow * ratio + p[k]) + 0.3 * np.sin(2.3 * slow * ratio + p[k + 1])
+            )
 
         angle = np.radians(head.roll_deg) * wave(0, 0.8)
         scale = 1 + head.scale * wave(2, 0.6)
@@ -307,7 +311,9 @@ class SyntheticFace:
     def _inverse(self, displacement: Field) -> Field:
         """Where each pixel of the moved face comes from (one fixed-point step)."""
         first = self._grid - displacement
-        again = cv2.remap(displacement, first, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        again = cv2.remap(
+            displacement, first, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         return np.asarray(self._grid - again, np.float32)
 
     def _sensed(self, image: Image, i: int, t: float) -> Image:

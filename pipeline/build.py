@@ -12,6 +12,7 @@ from stages.base import Stage
 if TYPE_CHECKING:
     from models.prototypes import PrototypeSet
 
+_EPOCHS = 1000  # ids: rebuilds of spot count thousands, losses upstream of it count ones
 STAGES = ("face", "motion", "spot", "classify")
 
 
@@ -79,7 +80,9 @@ def _spot(config: Config, epoch: int) -> Stage:
         micro_s=spot.micro_s,
     )
     thetas = chosen.thetas * spot.threshold_scale
-    return SpotStage(chosen.aus, thetas, params, window_s=config.motion.window_s, epoch=epoch)
+    return SpotStage(
+        chosen.aus, thetas, params, window_s=config.motion.window_s, epoch=_EPOCHS * epoch
+    )
 
 
 def _classify(config: Config) -> Stage:

@@ -14,7 +14,7 @@ import msgspec
 import zmq
 
 from models.errors import UserError
-from pipeline import sockets
+from pipeline import routing, sockets
 from pipeline.build import build, prototypes
 from pipeline.config import Config
 from pipeline.messages import Command, End, Report, Restarted, Sync
@@ -224,7 +224,8 @@ class StageNode(Node):
             self._rejected(error)
             return
         self._failures = 0
-        self.reporter.item(stamp_of(item), time.perf_counter() - begin)
+        if isinstance(item, routing.ACCEPTS[self.name]):
+            self.reporter.item(stamp_of(item), time.perf_counter() - begin)
         self.deliver(outputs)
 
     def _rejected(self, error: Exception) -> None:

@@ -25,7 +25,7 @@ def step(name: str, stage: Stage, item: Wire, curves: bool = False) -> Iterable[
     """What node ``name`` sends on for ``item``; ``curves`` lets matching curves pass spot."""
     if not isinstance(item, ACCEPTS[name]):
         if isinstance(item, Restarted):
-            stage.reset()
+            getattr(stage, "restart", stage.reset)()
         return [item]
     outputs: list[Wire] = list(stage.process(item))
     if isinstance(item, _ALSO_FORWARDED):

@@ -77,4 +77,5 @@ class Alignment:
 def _normalised(points: _Points, frame: Similarity) -> _Points:
     """``points`` in the eye-corner frame, units of d."""
     cos, sin = np.cos(frame.roll) / frame.d, np.sin(frame.roll) / frame.d
-    return (points - np.array(frame.origin)) @ np.array([[cos, -sin], [sin, cos]])
+    shape: _Points = (points - np.array(frame.origin)) @ np.array([[cos, -sin], [sin, cos]])
+    return shape

@@ -139,7 +139,9 @@ def _response(curves: CurveMaker, au: int, row: int, landmarker: Landmarker) -> 
         face = SyntheticFace(_scene(au, _SMALL_PX, seed + au, "both"))
         values = curves(list(_crops(face, range(10, 46), landmarker)))[:, row]
         apex = round(_APEX_S * face.fps) - 10
-        peaks.append(values[apex - 1 : apex + 2].mean() - min(values[:5].mean(), values[-3:].mean()))
+        peaks.append(
+            values[apex - 1 : apex + 2].mean() - min(values[:5].mean(), values[-3:].mean())
+        )
     return float(np.median(peaks))
 
 
@@ -151,9 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     aus = [int(au) for au in options.aus.split(",")]
     landmarker = FaceMeshLandmarker()
-    made = fit(
-        samples(aus, landmarker), aus, name="synthetic", version="1", provenance=PROVENANCE
-    )
+    made = fit(samples(aus, landmarker), aus, name="synthetic", version="1", provenance=PROVENANCE)
     made, log = calibrate(made, landmarker)
     made.save(options.out)
     for row in log:

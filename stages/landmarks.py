@@ -77,7 +77,7 @@ def _rgb(image: npt.NDArray[np.uint8]) -> Any:
 def _points(landmarks: Any, shape: tuple[int, ...]) -> Floats:
     height, width = shape[:2]
     points = np.array([(p.x, p.y) for p in landmarks[:POINTS]], np.float32)
-    return points * np.float32([width, height])
+    return points * np.array([width, height], np.float32)
 
 
 class FaceMeshLandmarker:
@@ -139,9 +139,7 @@ class TaskLandmarker:
                 self._landmarker = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError) as error:
             text = str(error).splitlines()[0]
-            raise UserError(
-                f"face.task: {path}: not a FaceLandmarker task file: {text}"
-            ) from None
+            raise UserError(f"face.task: {path}: not a FaceLandmarker task file: {text}") from None
         self._last_ms = -1
 
     def detect(self, image: npt.NDArray[np.uint8], pts: float) -> list[Floats]:

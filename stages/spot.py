@@ -183,6 +183,11 @@ class SpotStage:
         """Forget all, the ids included."""
         self._faces.clear()
 
+    def restart(self) -> None:
+        """Forget all after a stage upstream was lost; no id is given twice."""
+        self._faces.clear()
+        self._epoch += 1
+
     # ------------------------------------------------------------ input
 
     def _face(self, stamp: Stamp, face: int) -> _Face:
@@ -297,10 +302,10 @@ class SpotStage:
         while (current := face.current) is not None and (end := current.window.end) is not None:
             stamp = _later(end.stamp, current.since)
             yield from self._close(face, current, stamp)
-            if end.reason == "end":
+            face.next = self._next(face, current, end.stamp)
+            if end.reason == "end" and face.next > end.stamp.frame:
                 face.forget()
                 return
-            face.next = self._next(face, current, end.stamp)
             face.since = stamp
             face.progress = face.newest
             face.current = None
@@ -325,7 +330,7 @@ class SpotStage:
         start = begun.stamp.pts if begun is not None else window.stamps[0].pts
         half = start + self._window_s / 2
         return min(
-            (k for k, held in face.held.items() if held.stamp.pts >= half), default=end.frame
+            (k for k, held in face.held.items() if held.stamp.pts >= half), default=end.frame + 1
         )
 
     def _close(self, face: _Face, current: _Current, stamp: Stamp) -> Iterator[Interval | Stride]:

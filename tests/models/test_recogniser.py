@@ -1,0 +1,356 @@
+"""Recognisers of format v1, with tiny models made here; their weights are random, not learned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from models.errors import GpuError, ModelError
+from models.recogniser import CPU, CUDA, InputSpec, Recogniser
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+
+CLASSES = ["negative", "positive", "surprise"]
+FLOW = {
+    "source": "flow_onset_apex",
+    "region": "eye",
+    "size": [8, 6],
+    "channels": ["u", "v"],
+    "scale": 0.5,
+    "mean": [0.1, -0.2],
+    "std": [2.0, 3.0],
+}
+GREY = {"source": "apex", "region": "mouth", "size": [5, 4], "channels": ["grey"]}
+
+
+def card(**changes: Any) -> dict[str, str]:
+    """Metadata of a good model; a change to None leaves the key out."""
+    keys: dict[str, Any] = {
+        "format": "1",
+        "name": "tiny",
+        "version": "3",
+        "training": "synthetic: random weights",
+        "classes": CLASSES,
+        "inputs": {"flow": FLOW},
+        "output": "logits",
+    }
+    keys |= changes
+    return {
+        f"mespot.{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in keys.items()
+        if value is not None
+    }
+
+
+def weights(channels: int, outputs: int = 3) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(channels).normal(size=(channels, outputs)).astype(np.float32)
+
+
+def save(
+    path: Path,
+    metadata: dict[str, str],
+    inputs: dict[str, list[Any]] | None = None,
+    outputs: int = 3,
+    last: str = "Identity",
+    kind: int = 1,
+) -> Path:
+    """A model: the mean of each plane of each input, times ``weights``, summed, then ``last``."""
+    helper = onnx.helper
+    inputs = {"flow": [1, 2, 6, 8]} if inputs is None else inputs
+    nodes, constants, terms = [], [], []
+    for name, shape in inputs.items():
+        channels = shape[1]
+        if kind != 1:
+            nodes.append(helper.make_node("Cast", [name], [f"{name}_f"], to=1))
+        source = name if kind == 1 else f"{name}_f"
+        nodes.append(helper.make_node("GlobalAveragePool", [source], [f"{name}_mean"]))
+        nodes.append(helper.make_node("Flatten", [f"{name}_mean"], [f"{name}_row"]))
+        constants.append(onnx.numpy_helper.from_array(weights(channels, outputs), f"{name}_w"))
+        nodes.append(helper.make_node("MatMul", [f"{name}_row", f"{name}_w"], [f"{name}_term"]))
+        terms.append(f"{name}_term")
+    nodes.append(helper.make_node("Sum", terms, ["sum"]))
+    nodes.append(helper.make_node(last, ["sum"], ["out"]))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("out", 1, None)],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+def tensor(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    return np.random.default_rng(7).normal(size=shape).astype(np.float32)
+
+
+def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.exp(logits) / np.exp(logits).sum()
+
+
+# ---------------------------------------------------------------- what it computes
+
+
+def test_scores_are_the_softmax_of_numpys_own_arithmetic(path: Path) -> None:
+    model = Recogniser(save(path, card()))
+    x = tensor((1, 2, 6, 8))
+    expected = softmax(x[0].mean(axis=(1, 2)).astype(float) @ weights(2))
+    scores = model.scores({"flow": x})
+    assert list(scores) == CLASSES
+    np.testing.assert_allclose(list(scores.values()), expected, rtol=1e-5)
+
+
+def test_probabilities_are_used_as_they_are(path: Path) -> None:
+    model = Recogniser(save(path, card(output="probabilities"), last="Sigmoid"))
+    x = tensor((1, 2, 6, 8))
+    expected = 1 / (1 + np.exp(-(x[0].mean(axis=(1, 2)) @ weights(2))))
+    np.testing.assert_allclose(list(model.scores({"flow": x}).values()), expected, rtol=1e-5)
+
+
+def test_several_inputs_and_dynamic_sizes_fit(path: Path) -> None:
+    inputs = {"flow": ["batch", 2, "h", "w"], "grey": ["batch", 1, 4, 5]}
+    model = Recogniser(save(path, card(inputs={"flow": FLOW, "grey": GREY}), inputs))
+    x, y = tensor((1, 2, 6, 8)), tensor((1, 1, 4, 5))
+    expected = softmax(x[0].mean((1, 2)) @ weights(2) + y[0].mean((1, 2)) @ weights(1))
+    scores = model.scores({"flow": x, "grey": y})
+    np.testing.assert_allclose(list(scores.values()), expected, rtol=1e-5)
+
+
+def test_huge_logits_do_not_overflow(path: Path) -> None:
+    model = Recogniser(save(path, card()))
+    values = list(model.scores({"flow": tensor((1, 2, 6, 8)) * np.float32(1e6)}).values())
+    assert np.isfinite(values).all()
+    assert sum(values) == pytest.approx(1)
+
+
+def test_the_card_is_told(path: Path) -> None:
+    model = Recogniser(save(path, card()))
+    assert (model.name, model.version, model.classes) == ("tiny", "3", CLASSES)
+    assert model.card.label == "tiny@3"
+    assert model.card.training == "synthetic: random weights"
+
+
+def test_categories_come_from_the_metadata_and_else_from_the_class_name(path: Path) -> None:
+    classes = ["Happiness", "repression", "tense"]
+    model = Recogniser(save(path, card(classes=classes, categories={"repression": "others"})))
+    assert [model.category(name) for name in classes] == ["positive", "others", ""]
+
+
+def test_the_cpu_is_named_where_there_is_no_gpu(path: Path) -> None:
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    assert Recogniser(save(path, card())).device == CPU
+
+
+def test_inputs_of_other_names_or_shapes_are_refused(path: Path) -> None:
+    model = Recogniser(save(path, card()))
+    with pytest.raises(ValueError, match="wanted"):
+        model.scores({"motion": tensor((1, 2, 6, 8))})
+    with pytest.raises(ValueError, match="must be"):
+        model.scores({"flow": tensor((1, 2, 8, 6))})
+    with pytest.raises(ValueError, match="must be"):
+        model.scores({"flow": np.zeros((1, 2, 6, 8))})  # type: ignore[dict-item]
+
+
+def test_output_that_is_not_finite_is_an_error(path: Path) -> None:
+    model = Recogniser(save(path, card()))
+    with pytest.raises(ModelError, match="not finite"):
+        model.scores({"flow": np.full((1, 2, 6, 8), np.nan, np.float32)})
+
+
+# ---------------------------------------------------------------- what it refuses
+
+
+def refused(path: Path, match: str) -> None:
+    with pytest.raises(ModelError, match=match) as caught:
+        Recogniser(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+
+
+def test_a_missing_file_is_refused(path: Path) -> None:
+    refused(path, "no such model file")
+
+
+def test_a_file_that_is_not_onnx_is_refused(path: Path) -> None:
+    path.write_bytes(b"not a model at all")
+    refused(path, "not a usable ONNX model")
+
+
+def test_an_empty_file_is_refused(path: Path) -> None:
+    path.write_bytes(b"")
+    refused(path, "not a usable ONNX model|metadata mespot.format is missing")
+
+
+@pytest.mark.parametrize(
+    "key", ["format", "name", "version", "training", "classes", "inputs", "output"]
+)
+def test_each_missing_key_is_named(path: Path, key: str) -> None:
+    refused(save(path, card(**{key: None})), f"mespot.{key} is missing")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"format": "2"}, "mespot.format is '2'"),
+        ({"output": "softmax"}, "mespot.output is 'softmax'"),
+        ({"classes": "negative, positive"}, "mespot.classes: JSON is malformed"),
+        ({"classes": {"0": "negative"}}, "mespot.classes: Expected `array`"),
+        ({"classes": ["negative"]}, "at least two"),
+        ({"classes": ["a", "a", "b"]}, "distinct"),
+        ({"categories": {"joy": "positive"}}, "'joy' is not among the classes"),
+        ({"categories": {"positive": "good"}}, "mespot.categories: Invalid enum value 'good'"),
+        ({"inputs": {}}, "no input is described"),
+        ({"inputs": {"flow": FLOW | {"source": "flow"}}}, "Invalid enum value 'flow'"),
+        ({"inputs": {"flow": FLOW | {"size": [8]}}}, "mespot.inputs: .*size"),
+        ({"inputs": {"flow": FLOW | {"size": [8, 0]}}}, "mespot.inputs: .*>= 1"),
+        ({"inputs": {"flow": FLOW | {"channels": []}}}, "channels is empty"),
+        ({"inputs": {"flow": FLOW | {"channels": ["u", "grey"]}}}, "u, v or magnitude"),
+        ({"inputs": {"flow": GREY | {"channels": ["u"]}}}, "channels of apex are grey"),
+        ({"inputs": {"flow": FLOW | {"mean": [1.0]}}}, "mean has 1 values for 2"),
+        ({"inputs": {"flow": FLOW | {"std": [1.0, 0.0]}}}, "std must be above 0"),
+        ({"inputs": {"flow": FLOW | {"sclae": 2.0}}}, "unknown field `sclae`"),
+        ({"inputs": {"motion": FLOW}}, r"describes \['motion'\], the model has \['flow'\]"),
+        ({"inputs": {"flow": FLOW, "grey": GREY}}, "the model has"),
+        ({"inputs": {"flow": FLOW | {"size": [6, 8]}}}, r"shape \[1, 2, 6, 8\]"),
+        ({"classes": [*CLASSES, "others"]}, r"4 classes need \(1, 4\)"),
+    ],
+)
+def test_wrong_metadata_is_refused_and_named(
+    path: Path, changes: dict[str, Any], match: str
+) -> None:
+    refused(save(path, card(**changes)), match)
+
+
+def test_a_fixed_batch_other_than_one_is_refused(path: Path) -> None:
+    refused(save(path, card(), {"flow": [4, 2, 6, 8]}), r"shape \[4, 2, 6, 8\]")
+
+
+def test_an_input_that_is_not_float32_is_refused(path: Path) -> None:
+    refused(save(path, card(), kind=onnx.TensorProto.DOUBLE), "float32 is needed")
+
+
+def test_probabilities_outside_0_to_1_are_refused(path: Path) -> None:
+    model = Recogniser(save(path, card(output="probabilities")))  # zeros give zeros
+    with pytest.raises(ModelError, match="says probabilities"):
+        model.scores({"flow": np.full((1, 2, 6, 8), 100, np.float32)})
+
+
+# ---------------------------------------------------------------- the GPU
+
+
+def test_require_gpu_fails_where_onnx_runtime_has_no_cuda(path: Path) -> None:
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(GpuError, match="install the gpu extra") as caught:
+        Recogniser(save(path, card()), require_gpu=True)
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_silent_fall_back_to_the_cpu_is_noticed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA is listed, as on a machine whose CUDA libraries do not load; the session has none."""
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    save(path, card())
+    with pytest.raises(GpuError, match="fell back to the CPU"):
+        Recogniser(path, require_gpu=True)
+    assert Recogniser(path).device == CPU
+
+
+def test_a_cuda_that_raises_is_replaced_by_the_cpu(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = ort.InferenceSession
+
+    def broken(*args: Any, providers: list[str], **options: Any) -> Any:
+        if CUDA in providers:
+            raise RuntimeError("CUDA failure 100:\n no CUDA-capable device")
+        return session(*args, providers=providers, **options)
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(ort, "InferenceSession", broken)
+    save(path, card())
+    assert Recogniser(path).device == CPU
+    with pytest.raises(GpuError, match="CUDA failure 100: no CUDA-capable device"):
+        Recogniser(path, require_gpu=True)
+
+
+def test_on_a_gpu_the_scores_equal_numpys(path: Path) -> None:
+    save(path, card())
+    try:
+        model = Recogniser(path, require_gpu=True)
+    except GpuError as error:
+        pytest.skip(f"no GPU: {error}")
+    x = tensor((1, 2, 6, 8))
+    expected = softmax(x[0].mean(axis=(1, 2)) @ weights(2))
+    assert model.device == CUDA
+    np.testing.assert_allclose(list(model.scores({"flow": x}).values()), expected, rtol=1e-3)
+
+
+# ---------------------------------------------------------------- making a tensor
+
+
+def spec(**changes: Any) -> InputSpec:
+    keys: dict[str, Any] = {
+        "source": "flow_onset_apex",
+        "region": "eye",
+        "size": (4, 3),
+        "channels": ["u", "v", "magnitude"],
+    }
+    return InputSpec(**(keys | changes))
+
+
+def test_channels_are_scaled_then_normalised_one_by_one() -> None:
+    flow = np.zeros((3, 4, 2), np.float32)
+    flow[..., 0], flow[..., 1] = 3, -4
+    made = spec(scale=2.0, mean=[1.0, 2.0, 3.0], std=[1.0, 2.0, 7.0]).tensor(flow)
+    assert made.shape == (1, 3, 3, 4)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made[0, :, 0, 0], [5, -5, 1])
+
+
+def test_shrinking_averages_areas_and_keeps_displacements_in_px_of_the_crop() -> None:
+    flow = np.random.default_rng(1).normal(size=(6, 8, 2)).astype(np.float32)
+    made = spec(channels=["v", "u"]).tensor(flow)
+    blocks = flow.reshape(3, 2, 4, 2, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(made[0, 0], blocks[..., 1], atol=1e-6)
+    np.testing.assert_allclose(made[0, 1], blocks[..., 0], atol=1e-6)
+
+
+def test_magnitude_is_taken_before_resizing() -> None:
+    flow = np.zeros((6, 8, 2), np.float32)
+    flow[:, ::2, 0], flow[:, 1::2, 0] = 1, -1  # the mean of u is 0, of the magnitude 1
+    made = spec(channels=["u", "magnitude"]).tensor(flow)
+    np.testing.assert_allclose(made[0, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(made[0, 1], 1, atol=1e-6)
+
+
+def test_growing_interpolates_between_the_crops_values() -> None:
+    crop = np.array([[0, 100]], np.uint8)
+    made = spec(source="apex", channels=["grey"], size=(4, 1)).tensor(crop)
+    np.testing.assert_allclose(made[0, 0, 0], [0, 25, 75, 100])
+
+
+def test_a_field_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs another array"):
+        spec().tensor(np.zeros((6, 8), np.uint8))
