@@ -4,8 +4,9 @@ File format, version 1: a NumPy ``.npz`` without pickles. Member ``header`` is
 UTF-8 JSON as uint8 (``format``, ``name``, ``version``, ``provenance`` and a list
 ``prototypes`` of ``au``, ``region``, ``theta``, ``samples``); member ``field_<i>``
 is prototype i, float16 or float32, (h, w, 2): mean onset-to-apex flow in px of the
-normalised crop, x right, y down. ``theta`` is in the unit of the matching index
-(eq. 22 summed over the full-size crop).
+normalised crop, x right, y down, not normalised. ``theta`` is in the unit of the
+matching index (eq. 22 summed over the full-size crop), so it belongs to the
+magnitude of its field. Members are stored or deflated, nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ AU_REGIONS: dict[int, Region] = {
 }
 PAPER_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
 _MOST = 64  # prototypes in a file
+_MOST_BYTES = 64_000_000  # of the file itself
 _DEFAULT = Path(__file__).parent / "data" / "prototypes.npz"
 
 
@@ -64,12 +67,17 @@ class PrototypeSet:
         return tuple(p.au for p in self.prototypes)
 
     @property
+    def regions(self) -> tuple[Region, ...]:
+        """Region of each curve."""
+        return tuple(p.region for p in self.prototypes)
+
+    @property
     def thetas(self) -> npt.NDArray[np.float64]:
         """(V,) thresholds theta_j."""
         return np.array([p.theta for p in self.prototypes], np.float64)
 
     def save(self, path: Path) -> None:
-        """Write the file described above."""
+        """Write the file described above; the same set gives the same bytes."""
         header = {
             "format": FORMAT,
             "name": self.name,
@@ -80,9 +88,21 @@ class PrototypeSet:
                 for p in self.prototypes
             ],
         }
-        arrays = {f"field_{i}": p.field.astype(np.float16) for i, p in enumerate(self.prototypes)}
-        text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-        np.savez_compressed(path, header=text, **arrays)
+        members = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)} | {
+            f"field_{i}": p.field.astype(np.float16) for i, p in enumerate(self.prototypes)
+        }
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in members.items():
+                content = io.BytesIO()
+                np.save(content, array, allow_pickle=False)
+                # a fixed date, so that a rebuilt file can be compared by its bytes
+                archive.writestr(_entry(name), content.getvalue(), compresslevel=9)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,40 +165,72 @@ def load(path: Path) -> PrototypeSet:
     if not path.is_file():
         raise PrototypeError(f"{path}: no such prototype file")
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise PrototypeError(f"{path}: larger than a prototype file can be")
         with zipfile.ZipFile(path) as archive:
             return _parse(path, archive)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
         raise PrototypeError(f"{path}: not a prototype file: {error}") from None
 
 
-def _member(path: Path, archive: zipfile.ZipFile, name: str, limit: int) -> npt.NDArray[Any]:
+def _member(
+    path: Path, archive: zipfile.ZipFile, name: str, shape: tuple[int, ...] | None
+) -> npt.NDArray[Any]:
+    """One array; nothing is allocated before the sizes that the file states are checked.
+
+    ``shape`` None: one dimension of at most 1 MB.
+    """
     try:
         info = archive.getinfo(f"{name}.npy")
     except KeyError:
         raise PrototypeError(f"{path}: not a prototype file: member {name} is missing") from None
-    if info.file_size > limit:  # before anything is allocated
-        raise PrototypeError(f"{path}: member {name} is larger than a prototype can be")
+    limit = 8 * int(np.prod(shape)) + 4096 if shape else 1_000_000
+    if info.file_size > limit or info.compress_type not in (0, zipfile.ZIP_DEFLATED):
+        raise PrototypeError(f"{path}: member {name} is larger than it can be, or not deflated")
     try:
-        array: npt.NDArray[Any] = np.load(io.BytesIO(archive.read(info)), allow_pickle=False)
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        content = archive.read(info)
+        _check_shape(content, shape)
+        array: npt.NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    except PrototypeError as error:
+        raise PrototypeError(f"{path}: {name.replace('_', ' ')}: {error}") from None
+    except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise PrototypeError(f"{path}: member {name} is damaged: {error}") from None
     return array
 
 
-def _parse(path: Path, archive: zipfile.ZipFile) -> PrototypeSet:
-    text = _member(path, archive, "header", 1_000_000)
+def _check_shape(content: bytes, wanted: tuple[int, ...] | None) -> None:
+    """Refuse another shape before NumPy allocates it."""
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]
+        raise ValueError("not a version 1.0 array")
+    shape = np.lib.format.read_array_header_1_0(stream)[0]  # type: ignore[no-untyped-call]
+    if wanted is None and (len(shape) != 1 or shape[0] > len(content)):
+        raise ValueError("not a list of bytes")
+    if wanted is not None and shape != wanted:
+        raise PrototypeError(f"size {shape}, but {wanted} is needed; fit it again")
+
+
+def _header(path: Path, archive: zipfile.ZipFile) -> Any:
+    text = _member(path, archive, "header", None)
     try:
-        header = json.loads(text.astype(np.uint8).tobytes().decode())
+        return json.loads(text.astype(np.uint8).tobytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise PrototypeError(f"{path}: malformed header: {error}") from None
+
+
+def _parse(path: Path, archive: zipfile.ZipFile) -> PrototypeSet:
+    header = _header(path, archive)
+    try:
         found = header["format"]
+        if found != FORMAT:
+            raise PrototypeError(f"{path}: format {found}; this mespot reads format {FORMAT}")
         rows = [
             (int(r["au"]), str(r["region"]), float(r["theta"]), int(r["samples"]))
             for r in header["prototypes"]
         ]
         words = [str(header[key]) for key in ("name", "version", "provenance")]
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise PrototypeError(f"{path}: malformed header: {error}") from None
-    if found != FORMAT:
-        raise PrototypeError(f"{path}: format {found}; this mespot reads format {FORMAT}")
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise PrototypeError(f"{path}: malformed header: {error!r}") from None
     if not 0 < len(rows) <= _MOST:
         raise PrototypeError(f"{path}: {len(rows)} prototypes; from 1 to {_MOST} are allowed")
     made = tuple(_prototype(path, archive, i, *row) for i, row in enumerate(rows))
@@ -201,12 +253,7 @@ def _prototype(
     if region not in SIZES:
         raise PrototypeError(f"{path}: AU {au}: unknown region {region!r}; eye or mouth")
     width, height = SIZES[region]
-    field = _member(path, archive, f"field_{index}", width * height * 2 * 8 + 4096)
-    if field.shape != (height, width, 2):
-        raise PrototypeError(
-            f"{path}: AU {au}: size {field.shape}, but {region} prototypes are "
-            f"({height}, {width}, 2); fit it again with this version's regions"
-        )
+    field = _member(path, archive, f"field_{index}", (height, width, 2))
     if field.dtype not in (np.float16, np.float32) or not np.isfinite(field).all():
         raise PrototypeError(f"{path}: AU {au}: needs finite float16 or float32 values")
     if not (np.isfinite(theta) and theta > 0):

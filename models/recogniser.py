@@ -204,26 +204,35 @@ def _options(ort: Any, threads: int) -> Any:
     return options
 
 
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(
+            f"a recogniser needs ONNX Runtime; install the cpu or gpu extra ({_one_line(error)})"
+        ) from None
+    return onnxruntime
+
+
 def _session(ort: Any, path: Path, threads: int, require_gpu: bool) -> Any:
     """A session on CUDA if that works, else on the CPU."""
     with contextlib.suppress(AttributeError):  # before ONNX Runtime 1.21
         ort.preload_dlls()  # finds the CUDA libraries that pip installed
-    errors = _ort_errors(ort)
     failure = "the session fell back to the CPU; check the driver and the CUDA libraries"
     available = ort.get_available_providers()
+    session = None
     if CUDA in available:
         try:
             session = _open(ort, path, threads, [CUDA, CPU])
-        except errors as error:
+        except _ort_errors(ort) as error:
             failure = _one_line(error)
-        else:
-            if not require_gpu or session.get_providers()[0] == CUDA:
-                return session
     else:
         failure = f"this ONNX Runtime offers {', '.join(available)}; install the gpu extra"
-    if require_gpu:
+    if session is None:
+        session = _open(ort, path, threads, [CPU])  # tells a bad model from a bad GPU
+    if require_gpu and session.get_providers()[0] != CUDA:
         raise GpuError(f"a GPU is required and {CUDA} cannot be used: {failure}")
-    return _open(ort, path, threads, [CPU])
+    return session
 
 
 def _open(ort: Any, path: Path, threads: int, providers: list[str]) -> Any:
@@ -249,14 +258,12 @@ class Recogniser:
     """
 
     def __init__(self, path: str | Path, require_gpu: bool = False, threads: int = 1) -> None:
-        import onnxruntime as ort
-
-        self._path = Path(path)
-        self._errors = _ort_errors(ort)
-        if not self._path.is_file():
+        if not Path(path).is_file():
             raise ModelError(f"{path}: no such model file")
+        ort = _runtime()
+        self._errors = _ort_errors(ort)
         try:
-            self._session = _session(ort, self._path, threads, require_gpu)
+            self._session = _session(ort, Path(path), threads, require_gpu)
         except self._errors as error:
             raise ModelError(f"{path}: not a usable ONNX model: {_one_line(error)}") from None
         try:

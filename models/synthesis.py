@@ -24,11 +24,14 @@ Field = npt.NDArray[np.float32]  # (h, w, 2) px
 Points = npt.NDArray[np.float64]
 Side = Literal["both", "left", "right"]
 
+_HAIRLINE = 0.6  # of the eye distance above the brows: there the skin stands still
 _GRID = 8  # displacement fields are interpolated on every 8th pixel
 _EDGE = 0.02  # onset and offset lie where the profile crosses this share of its peak
 _EDGE_AT = 0.1355  # argument at which the minimum-jerk step reaches _EDGE
 _BLINK_S = 0.23
 _NOISE_FRAMES = 8
+_NOISE_MARGIN = 32  # a noise frame is a window of a larger one
+_FINE = 2  # the portrait is held so many times larger, so that linear sampling is smooth
 # iBUG: (lid point, where a closed eye brings it), subject's right and left
 _LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
 _LID_ANCHORS = (36, 39, 40, 41, 42, 45, 46, 47, *range(17, 27), 27, 28, 31, 35)
@@ -44,6 +47,10 @@ class Expression:
     aus: tuple[int, ...]
     amplitude_px: float
     side: Side = "both"
+
+    def __post_init__(self) -> None:
+        if not self.onset_s < self.apex_s < self.offset_s:
+            raise ValueError(f"onset < apex < offset is needed: {self}")
 
 
 @dataclass(frozen=True)
@@ -167,8 +174,9 @@ class FieldMaker:
         self._size = size
         corners = landmarks[45] - landmarks[36]
         self.d = float(np.hypot(*corners))
-        angle = np.arctan2(corners[1], corners[0])
-        self._turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        self._angle = float(np.arctan2(corners[1], corners[0]))
+        cos, sin = np.cos(self._angle), np.sin(self._angle)
+        self._turn = np.array([[cos, sin], [-sin, cos]])
         self._cache: dict[tuple[int, Side], Field] = {}
 
     def au(self, au: int, side: Side = "both") -> Field:
@@ -195,19 +203,23 @@ class FieldMaker:
         points = np.vstack([still, lids])
         return self._dense(points, np.vstack([np.zeros_like(still), 0.9 * closing]))
 
-    def _ring(self) -> Points:
-        """Points around the face that stand still."""
-        centre = self._points.mean(axis=0) - [0, 0.25 * self.d]
+    def _still(self) -> Points:
+        """Points that no action unit moves: around the face, and the scalp at the hairline."""
         angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
         unit = np.column_stack([np.cos(angles), np.sin(angles)])
-        return np.vstack([centre + r * self.d * unit for r in (1.45, 2.2)])
+        ring = np.vstack([self._centre() + r * self.d * unit for r in (1.45, 2.2)])
+        up = -_HAIRLINE * self.d * np.array([-np.sin(self._angle), np.cos(self._angle)])
+        return np.vstack([ring, self._points[17:27] + up])
+
+    def _centre(self) -> Points:
+        return np.asarray(self._points.mean(axis=0) - [0, 0.25 * self.d], np.float64)
 
     def _dense(self, points: Points, moved: Points) -> Field:
         from scipy.interpolate import RBFInterpolator
 
-        ring = self._ring()
-        known = np.vstack([points, ring])
-        values = np.vstack([moved, np.zeros_like(ring)])
+        still = self._still()
+        known = np.vstack([points, still])
+        values = np.vstack([moved, np.zeros_like(still)])
         unique = np.unique(np.round(known, 3), axis=0, return_index=True)[1]
         spline = RBFInterpolator(
             known[unique] / self.d, values[unique], kernel="linear", smoothing=1e-3
@@ -216,7 +228,7 @@ class FieldMaker:
         xs, ys = np.arange(0, width + _GRID, _GRID), np.arange(0, height + _GRID, _GRID)
         grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
         coarse = spline(grid / self.d)
-        outside = np.hypot(*(grid - ring.mean(axis=0)).T) > 2.2 * self.d
+        outside = np.hypot(*(grid - self._centre()).T) > 2.2 * self.d
         coarse[outside] = 0
         coarse = coarse.reshape(len(ys), len(xs), 2).astype(np.float32)
         maps = np.meshgrid(np.arange(width) / _GRID, np.arange(height) / _GRID)
@@ -240,39 +252,42 @@ class SyntheticFace:
         self.n_frames = scene.n_frames
         image, landmarks = portrait or load_portrait()
         self._base, points = _framed(image, landmarks, (scene.width, scene.height))
+        self._noise = _noise(scene)
         self.landmarks = points
         self.fields = FieldMaker(points, (scene.width, scene.height))
-        self._moves = [(e, self._field(e)) for e in scene.expressions]
+        self._movements: dict[tuple[tuple[int, ...], Side], Field] = {}
+        self._spans = np.array([_span(e) for e in scene.expressions]).reshape(-1, 2)
+        self._blinks = np.array(scene.blinks_s, np.float64)
         self._blink = self.fields.blink() if scene.blinks_s else None
-        rng = np.random.default_rng([scene.seed, 1])
+        rng = np.random.default_rng([scene.seed, 3])
         self._phases = rng.uniform(0, 2 * np.pi, 8)
-        shape = (_NOISE_FRAMES, scene.height, scene.width, 3)
-        self._noise = (scene.noise * rng.standard_normal(shape, np.float32)).astype(np.float32)
         xs, ys = np.meshgrid(np.arange(scene.width), np.arange(scene.height))
         self._grid = np.stack([xs, ys], axis=-1).astype(np.float32)
+        self._fine = _FINE * self._grid + np.float32((_FINE - 1) / 2)
 
-    def _field(self, expression: Expression) -> Field:
-        total = sum(
-            (self.fields.au(au, expression.side) for au in expression.aus),
-            np.zeros((self.scene.height, self.scene.width, 2), np.float32),
-        )
-        at = np.clip(np.round(self.landmarks).astype(int), 0, np.array(total.shape[1::-1]) - 1)
-        reached = total[at[:, 1], at[:, 0]]
-        return np.asarray(
-            total * (expression.amplitude_px / np.hypot(reached[:, 0], reached[:, 1]).max()),
-            np.float32,
-        )
+    def _movement(self, aus: tuple[int, ...], side: Side) -> Field:
+        """Joint field of ``aus``; the landmark that moves most moves 1 px."""
+        if (aus, side) not in self._movements:
+            total = np.sum([self.fields.au(au, side) for au in aus], axis=0, dtype=np.float32)
+            at = np.clip(np.round(self.landmarks).astype(int), 0, np.array(total.shape[1::-1]) - 1)
+            reached = total[at[:, 1], at[:, 0]]
+            self._movements[aus, side] = total / np.hypot(reached[:, 0], reached[:, 1]).max()
+        return self._movements[aus, side]
 
     def displacement(self, t: float) -> Field | None:
-        """Displacement of every point at ``t`` seconds, (h, w, 2) px; None at rest."""
+        """Displacement of every point at ``t`` seconds, (h, w, 2) px; None at rest.
+
+        The head's motion comes on top (``head``).
+        """
         total: Field | None = None
-        for expression, field in self._moves:
-            weight = float(profile(t, expression.onset_s, expression.apex_s, expression.offset_s))
-            total = _added(total, field, weight)
-        if self._blink is not None:
-            for middle in self.scene.blinks_s:
-                weight = float(profile(t, middle - _BLINK_S / 2, middle, middle + _BLINK_S / 2))
-                total = _added(total, self._blink, weight)
+        for k in np.flatnonzero((self._spans[:, 0] < t) & (t < self._spans[:, 1])):
+            e = self.scene.expressions[k]
+            weight = e.amplitude_px * float(profile(t, e.onset_s, e.apex_s, e.offset_s))
+            total = _added(total, self._movement(e.aus, e.side), weight)
+        for middle in self._blinks[np.abs(self._blinks - t) < _BLINK_S]:
+            assert self._blink is not None
+            weight = float(profile(t, middle - _BLINK_S / 2, middle, middle + _BLINK_S / 2))
+            total = _added(total, self._blink, weight)
         return total
 
     def head(self, t: float) -> npt.NDArray[np.float64]:
@@ -299,33 +314,26 @@ class SyntheticFace:
         t = i / self.fps
         size = (self.scene.width, self.scene.height)
         displacement = self.displacement(t)
-        source = self._grid if displacement is None else self._inverse(displacement)
+        source = self._fine if displacement is None else self._inverse(displacement)
         maps = cv2.warpAffine(
             source, self.head(t), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        image = cv2.remap(
-            self._base, maps, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-        )
+        image = _remap(self._base, maps, cv2.BORDER_REFLECT_101)
         return self._sensed(np.asarray(image, np.uint8), i, t)
 
     def _inverse(self, displacement: Field) -> Field:
-        """Where each pixel of the moved face comes from (one fixed-point step)."""
+        """Where each pixel of the moved face comes from, px of the fine portrait."""
         first = self._grid - displacement
-        again = cv2.remap(
-            displacement, first, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return np.asarray(self._grid - again, np.float32)
+        again = _remap(displacement, first, cv2.BORDER_REPLICATE)
+        return np.asarray(self._fine - _FINE * again, np.float32)
 
     def _sensed(self, image: Image, i: int, t: float) -> Image:
         gain = 1 + self.scene.light * np.sin(2 * np.pi * t / 9.0 + self._phases[7])
         rng = np.random.default_rng([self.scene.seed, 2, i])
-        noise = self._noise[rng.integers(_NOISE_FRAMES)]
-        if rng.integers(2):
-            noise = noise[::-1]
-        if rng.integers(2):
-            noise = noise[:, ::-1]
-        bright = cv2.addWeighted(image, float(gain), noise, 1.0, 0.5, dtype=cv2.CV_8U)
-        return np.asarray(bright, np.uint8)
+        y, x = rng.integers(_NOISE_MARGIN, size=2)
+        noise = self._noise[rng.integers(_NOISE_FRAMES)][y:, x:]
+        noise = noise[: self.scene.height, : self.scene.width]
+        return np.asarray(cv2.addWeighted(image, float(gain), noise, 1.0, -128.0), np.uint8)
 
     def truth(self) -> list[TrueExpression]:
         """The scene's expressions in frames."""
@@ -350,13 +358,45 @@ def _added(total: Field | None, field: Field, weight: float) -> Field | None:
     return scaled if total is None else np.asarray(total + scaled, np.float32)
 
 
+def _span(e: Expression) -> tuple[float, float]:
+    """First and last moment at which ``profile`` is above 0."""
+    return (
+        e.apex_s - (e.apex_s - e.onset_s) / (1 - _EDGE_AT),
+        e.apex_s + (e.offset_s - e.apex_s) / (1 - _EDGE_AT),
+    )
+
+
+def _remap(source: Any, at: Field, border: int) -> Any:
+    """``source`` sampled at ``at`` (h, w, 2) px."""
+    no_second_map: Any = None
+    return cv2.remap(source, at, no_second_map, cv2.INTER_LINEAR, borderMode=border)
+
+
+def _noise(scene: Scene) -> Image:
+    """Sensor noise, whole grey levels around 128, larger than the frame by a margin."""
+    rng = np.random.default_rng([scene.seed, 1])
+    shape = (_NOISE_FRAMES, scene.height + _NOISE_MARGIN, scene.width + _NOISE_MARGIN, 3)
+    noise = 128.5 + scene.noise * rng.standard_normal(shape, np.float32)
+    return np.clip(noise, 0, 255).astype(np.uint8)
+
+
 def _framed(image: Image, landmarks: Points, size: tuple[int, int]) -> tuple[Image, Points]:
-    """The portrait in a frame of ``size``, face slightly above the middle."""
+    """The portrait in a frame of ``size``, face slightly above the middle.
+
+    The image is ``_FINE`` times larger than the frame, the landmarks are in frame px.
+    """
     width, height = size
     centre = landmarks[27:36].mean(axis=0)
     shift = np.array([width / 2, height * 0.52]) - centre
-    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
-    framed = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
+    at = _FINE * shift + (_FINE - 1) / 2
+    matrix = np.array([[_FINE, 0, at[0]], [0, _FINE, at[1]]])
+    framed = cv2.warpAffine(
+        image,
+        matrix,
+        (_FINE * width, _FINE * height),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
     return np.asarray(framed, np.uint8), landmarks + shift
 
 

@@ -187,9 +187,9 @@ def test_flow_goes_from_the_named_frame_to_the_apex() -> None:
     }
     made = prepare(specs, evidence(), opencv_flow)
     middle = {name: float(np.median(tensor[0, 0, 40:-40, 40:-40])) for name, tensor in made.items()}
-    assert middle["rise"] == pytest.approx(2.0, abs=0.1)
-    assert middle["fall"] == pytest.approx(1.0, abs=0.1)  # the offset is moved by 1 already
-    assert middle["mouth"] == pytest.approx(-1.5, abs=0.1)
+    assert middle["rise"] == pytest.approx(2.0, abs=0.25)
+    assert middle["fall"] == pytest.approx(1.0, abs=0.25)  # the offset is moved by 1 already
+    assert middle["mouth"] == pytest.approx(-1.5, abs=0.25)
 
 
 @pytest.mark.parametrize("source", ["onset", "apex", "offset"])

@@ -1,0 +1,85 @@
+"""Flow of one region against its window's reference (eq. 8)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from stages.farneback import Farneback, FarnebackParams, check
+from stages.items import Floats, Grey
+
+Preset = Literal["exact", "fast"]
+
+# OpenCV's customary parameters at full size, and what stands for them at half size:
+# the window covers as much of the face, and one coarser layer suffices because the
+# crops are aligned. Every frame starts cold: a warm start drifted.
+EXACT = FarnebackParams()
+FAST = FarnebackParams(levels=1, winsize=9, iterations=2, poly_n=3, poly_sigma=0.9)
+
+
+class WindowFlow:
+    """Flow from a reference crop to later crops; the reference is expanded once.
+
+    Args:
+        size: (w, h) of the crops in px, even.
+        preset: ``exact`` is OpenCV's result at full size; ``fast`` runs at half size.
+
+    Raises:
+        ValueError: unknown preset or odd size.
+    """
+
+    def __init__(self, size: tuple[int, int], preset: Preset) -> None:
+        if preset not in ("exact", "fast"):
+            raise ValueError(f"preset is exact or fast, not {preset!r}")
+        if preset == "fast" and (size[0] % 2 or size[1] % 2):
+            raise ValueError(f"the fast preset needs an even size, not {size}")
+        self._full = size
+        self._half = preset == "fast"
+        inner = (size[0] // 2, size[1] // 2) if self._half else size
+        self._engine = Farneback(inner, FAST if self._half else EXACT)
+        self._small = np.empty(inner[::-1], np.uint8)
+        self._out = np.zeros((inner[1], inner[0], 2), np.float32)
+        self._referenced = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(rows, columns, 2) of the flow."""
+        rows, columns, _ = self._out.shape
+        return rows, columns, 2
+
+    @property
+    def scale(self) -> float:
+        """Size of the flow relative to the crop."""
+        return 0.5 if self._half else 1.0
+
+    def _fitted(self, grey: Grey) -> Grey:
+        check(grey, self._full[::-1])
+        if not self._half:
+            return grey
+        cv2.resize(grey, self._small.shape[::-1], dst=self._small, interpolation=cv2.INTER_AREA)
+        return self._small
+
+    def set_reference(self, grey: Grey) -> None:
+        """Take ``grey`` (h, w) uint8 as the reference.
+
+        Raises:
+            ValueError: wrong size or type.
+        """
+        self._engine.set_reference(self._fitted(grey))
+        self._referenced = True
+
+    def flow(self, grey: Grey) -> Floats:
+        """Flow to ``grey`` (h, w) uint8: ``shape`` float32, px of the full-size crop.
+
+        The array is reused by the next call.
+
+        Raises:
+            ValueError: wrong size or type, or no reference yet.
+        """
+        if not self._referenced:
+            raise ValueError("set_reference comes before flow")
+        found = self._engine.flow(self._fitted(grey))
+        np.multiply(found, np.float32(1 / self.scale), out=self._out)
+        return self._out
