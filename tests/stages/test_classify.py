@@ -202,6 +202,13 @@ def test_crops_are_taken_from_the_named_moment_and_region(source: Any, region: A
     np.testing.assert_array_equal(made["x"][0, 0], crop)
 
 
+def test_the_stages_own_flow_is_the_default(flow_model: Recogniser) -> None:
+    item = interval(12, crops=evidence())
+    own = the_event(ClassifyStage("p@1", flow_model), item).readings[1]
+    opencv = the_event(ClassifyStage("p@1", flow_model, opencv_flow), item).readings[1]
+    assert own.scores == pytest.approx(opencv.scores, abs=1e-4)
+
+
 def test_one_flow_serves_all_inputs_that_use_it() -> None:
     calls: list[tuple[int, ...]] = []
 
