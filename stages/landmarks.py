@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import UserError
+from models.synthesis import load_portrait
 from stages.items import Floats
 
 POINTS = 468
@@ -100,7 +101,9 @@ class FaceMeshLandmarker:
                 min_detection_confidence=min_confidence,
                 min_tracking_confidence=min_confidence,
             )
-            self._mesh.process(np.zeros((64, 64, 3), np.uint8))  # loads the models
+            # loads the models and lets them say once what they say on a first face
+            self._mesh.process(_rgb(load_portrait()[0]))
+            self._mesh.reset()
 
     def detect(self, image: npt.NDArray[np.uint8], pts: float) -> list[Floats]:
         """See ``Landmarker.detect``."""
