@@ -6,7 +6,8 @@ UTF-8 JSON as uint8 (``format``, ``name``, ``version``, ``provenance`` and a lis
 is prototype i, float16 or float32, (h, w, 2): mean onset-to-apex flow in px of the
 normalised crop, x right, y down, not normalised. ``theta`` is in the unit of the
 matching index (eq. 22 summed over the full-size crop), so it belongs to the
-magnitude of its field. Members are stored or deflated, nothing else.
+magnitude of its field. The shipped fields have been freed of whole-crop motion
+(``without_rigid_motion``), and their provenance says so. Members are stored or deflated, nothing else.
 """
 
 from __future__ import annotations
@@ -143,6 +144,21 @@ def fit(
         for au in wanted
     )
     return PrototypeSet(name, version, provenance, made)
+
+
+def without_rigid_motion(field: Field) -> Field:
+    """``field`` (h, w, 2) without its least-squares affine part.
+
+    The index of eq. 22 with the result is the index with the original of the flow
+    *without its own* affine part: what a crop that shifts, turns, grows or shears as
+    a whole adds (landmark jitter, head motion) no longer counts. Not in the paper.
+    """
+    height, width = field.shape[:2]
+    ys, xs = np.mgrid[:height, :width].astype(np.float64)
+    basis = np.stack([np.ones(height * width), xs.ravel(), ys.ravel()], axis=1)
+    basis = np.linalg.qr(basis - [0, xs.mean(), ys.mean()])[0]
+    flat = field.reshape(-1, 2).astype(np.float64)
+    return (flat - basis @ (basis.T @ flat)).reshape(field.shape).astype(np.float32)
 
 
 def _region(au: int) -> Region:

@@ -34,7 +34,7 @@ _NOISE_MARGIN = 32  # a noise frame is a window of a larger one
 _FINE = 2  # the portrait is held so many times larger, so that linear sampling is smooth
 # iBUG: (lid point, where a closed eye brings it), subject's right and left
 _LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
-_LID_ANCHORS = (36, 39, 40, 41, 42, 45, 46, 47, *range(17, 27), 27, 28, 31, 35)
+_LID_ANCHORS = tuple(i for i in range(68) if i not in [upper for upper, _ in _LIDS])
 
 
 @dataclass(frozen=True)

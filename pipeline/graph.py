@@ -227,6 +227,7 @@ class Graph:
         self._stops = 0
         self._failure: UserError | None = None
         self._running = False
+        self._face_started = False
 
     def stop(self) -> None:
         """Ask for a drain: open intervals are closed or retracted, then the run ends."""
@@ -259,8 +260,10 @@ class Graph:
                 if self.config.transport == "inproc"
                 else _Processes(self.config, addresses)
             )
+            # a mistake in options or source is found before the landmarker is loaded
             for name in reversed(NODES):
-                workers.start(name, 0)
+                if name != "face":
+                    workers.start(name, 0)
             try:
                 while not (self.nodes["publish"].done or self._failure):
                     self._turn(reports, commands, workers, addresses, context)
@@ -281,12 +284,19 @@ class Graph:
         context: zmq.Context[Any],
     ) -> None:
         self._command(commands)
+        self._start_face(workers)
         died = [self._take(reports)] if reports.poll(50) else []
         for name in [*workers.dead(), *self._silent(workers), *filter(None, died)]:
             self._died(name)
             if self._failure is None:
                 workers.start(name, self.nodes[name].epoch)
                 self._end_again(name, addresses, context)
+
+    def _start_face(self, workers: _Threads | _Processes) -> None:
+        others = (state.ready for name, state in self.nodes.items() if name != "face")
+        if not self._face_started and self._failure is None and all(others):
+            self._face_started = True
+            workers.start("face", 0)
 
     def _command(self, commands: sockets.Socket) -> None:
         if self._stops:

@@ -1,9 +1,10 @@
 """Prototypes from synthesised samples: ``python -m stages.fit --out FILE``.
 
 Onset and apex frames are rendered, landmarked and cropped like camera frames;
-the flow between them is averaged per AU (eqs 14-18). theta_j is calibrated on
-training sequences alone: above the noise of a neutral, moving, noisy face, and
-in proportion to the response to a small movement of that AU.
+the flow between them is averaged per AU (eqs 14-18) and freed of whole-crop
+motion (``--paper`` leaves it in). theta_j is calibrated on training sequences
+alone: above what eq. 24 sees in a neutral, moving, noisy face, and in proportion
+to the response to a small movement of that AU.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.prototypes import PAPER_AUS, SIZES, FlowSample, PrototypeSet, fit
+from models.errors import UserError
+from models.prototypes import (
+    PAPER_AUS,
+    SIZES,
+    FlowSample,
+    PrototypeSet,
+    fit,
+    without_rigid_motion,
+)
 from models.synthesis import Expression, HeadMotion, Scene, SyntheticFace
 from stages.alignment import Alignment
 from stages.farneback import farneback
@@ -25,6 +34,7 @@ from stages.flow import WindowFlow
 from stages.items import Floats, Grey
 from stages.landmarks import FaceMeshLandmarker, Landmarker
 from stages.match import Matcher
+from stages.peaks import smooth
 from stages.region import crop_face
 
 _SECONDS = 2.0
@@ -32,9 +42,12 @@ _APEX_S = 1.0
 _AMPLITUDES_PX = (1.5, 3.0, 4.5)
 _SEEDS = (101, 102, 103, 104)
 _SIDES = ("both", "both", "left", "right")
-_SMALL_PX = 1.0  # the movement that theta is measured against
-_NOISE_TIMES = 6.0
+_SMALL_PX = 1.0  # the movement that theta is measured against, px of the frame (1.6 of the crop)
+_NEUTRAL_SEEDS = (201, 202, 203, 204, 205, 206)
+_NEUTRAL_S = 8.0
+_NOISE_TIMES = 2.0
 _RESPONSE_SHARE = 0.5
+_SMOOTH_S, _SEARCH_S = 0.1, 1.0  # as spotting does
 PROVENANCE = (
     "synthetic: displacement figures measured on 3D-scanned expression shapes (ICT-FaceKit, "
     "USC ICT, MIT licence), rendered on one public-domain portrait; no licensed "
@@ -47,8 +60,8 @@ class Calibration:
     """How one theta came about."""
 
     au: int
-    noise: float  # robust sd of the neutral curve
-    response: float  # median index at the apex of a 1 px movement
+    noise: float  # largest rise that eq. 24 sees in neutral sequences
+    response: float  # median rise at the apex of a 1 px movement
     theta: float
 
 
@@ -114,35 +127,72 @@ def calibrate(
     made, log = [], []
     for row, prototype in enumerate(prototypes.prototypes):
         response = _response(curves, prototype.au, row, landmarker)
-        theta = float(max(_NOISE_TIMES * noise[row], _RESPONSE_SHARE * response))
+        theta = max(_NOISE_TIMES * float(noise[row]), _RESPONSE_SHARE * response)
         made.append(replace(prototype, theta=theta))
         log.append(Calibration(prototype.au, float(noise[row]), response, theta))
     return replace(prototypes, prototypes=tuple(made)), log
 
 
+def rise(curves: npt.NDArray[np.float64], fps: float) -> npt.NDArray[np.float64]:
+    """What eq. 24 compares with theta, (n, V): height above the minima before and after."""
+    times = np.arange(len(curves)) / fps
+    smoothed = smooth(times, curves, _SMOOTH_S)
+    m = round(_SEARCH_S * fps)
+    out = np.zeros_like(smoothed)
+    for i in range(1, len(smoothed) - 1):
+        past = smoothed[max(0, i - m) : i].min(axis=0)
+        future = smoothed[i + 1 : i + 1 + m].min(axis=0)
+        out[i] = smoothed[i] - np.maximum(past, future)
+    return out
+
+
 def _noise(curves: CurveMaker, landmarker: Landmarker) -> npt.NDArray[np.float64]:
-    """Robust sd of the curves of a neutral face, changes over 0.3 s."""
-    changes = []
-    for seed in (201, 202, 203):
+    """Largest rise of each curve in neutral faces: head motion, light, sensor, landmarks."""
+    most = []
+    for seed in _NEUTRAL_SEEDS:
         head = HeadMotion(shift_px=1.2, roll_deg=0.25, scale=0.002, period_s=7.0)
-        face = SyntheticFace(Scene(6.0, head=head, light=0.01, seed=seed))
+        face = SyntheticFace(Scene(_NEUTRAL_S, head=head, light=0.01, seed=seed))
         values = curves(list(_crops(face, range(face.n_frames), landmarker)))
-        smoothed = np.apply_along_axis(lambda v: np.convolve(v, np.ones(3) / 3, "valid"), 0, values)
-        changes.append(smoothed[9:] - smoothed[:-9])
-    spread = np.median(np.abs(np.concatenate(changes)), axis=0)
-    return np.asarray(1.4826 * spread, np.float64)
+        most.append(rise(values, face.fps).max(axis=0))
+    return np.asarray(np.max(most, axis=0), np.float64)
 
 
 def _response(curves: CurveMaker, au: int, row: int, landmarker: Landmarker) -> float:
     peaks = []
     for seed in (301, 302, 303):
         face = SyntheticFace(_scene(au, _SMALL_PX, seed + au, "both"))
-        values = curves(list(_crops(face, range(10, 46), landmarker)))[:, row]
-        apex = round(_APEX_S * face.fps) - 10
-        peaks.append(
-            values[apex - 1 : apex + 2].mean() - min(values[:5].mean(), values[-3:].mean())
-        )
+        values = curves(list(_crops(face, range(face.n_frames), landmarker)))
+        apex = round(_APEX_S * face.fps)
+        peaks.append(rise(values, face.fps)[apex - 3 : apex + 4, row].max())
     return float(np.median(peaks))
+
+
+def build(aus: Sequence[int], paper: bool = False) -> tuple[PrototypeSet, list[Calibration]]:
+    """The synthetic prototype set for ``aus``, calibrated.
+
+    Args:
+        aus: the AUs, in the order of the curves.
+        paper: keep the mean flow as it is (eq. 18); otherwise whole-crop motion is taken out.
+
+    Raises:
+        PrototypeError: an AU without a region.
+        ValueError: an AU without displacement figures.
+    """
+    landmarker = FaceMeshLandmarker()
+    note = "as measured" if paper else "freed of whole-crop (affine) motion"
+    made = fit(
+        samples(aus, landmarker),
+        aus,
+        name="synthetic-paper" if paper else "synthetic",
+        version="1",
+        provenance=f"{PROVENANCE}; mean flow {note}",
+    )
+    if not paper:
+        freed = [replace(p, field=without_rigid_motion(p.field)) for p in made.prototypes]
+        made = replace(made, prototypes=tuple(freed))
+    made, log = calibrate(made, landmarker)
+    landmarker.close()
+    return made, log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,14 +200,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.fit", description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--aus", default=",".join(map(str, PAPER_AUS)))
+    parser.add_argument("--paper", action="store_true", help="keep whole-crop motion (eq. 18)")
     options = parser.parse_args(arguments)
-    aus = [int(au) for au in options.aus.split(",")]
-    landmarker = FaceMeshLandmarker()
-    made = fit(samples(aus, landmarker), aus, name="synthetic", version="1", provenance=PROVENANCE)
-    made, log = calibrate(made, landmarker)
-    made.save(options.out)
+    try:
+        made, log = build([int(au) for au in options.aus.split(",")], options.paper)
+        made.save(options.out)
+    except (ValueError, UserError, OSError) as error:
+        parser.error(str(error))
+    print("rise of the matching index (eq. 24): neutral, at 1 px, and the theta between")
     for row in log:
-        print(f"AU {row.au}: noise {row.noise:.4g}, 1 px {row.response:.4g}, theta {row.theta:.4g}")
+        print(f"AU {row.au}: {row.noise:.4g}, {row.response:.4g}, {row.theta:.4g}")
     return 0
 
 

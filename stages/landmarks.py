@@ -101,9 +101,11 @@ class FaceMeshLandmarker:
                 min_detection_confidence=min_confidence,
                 min_tracking_confidence=min_confidence,
             )
-            # loads the models and lets them say once what they say on a first face
-            self._mesh.process(_rgb(load_portrait()[0]))
-            self._mesh.reset()
+            # loads the models and lets them say once what they say on a first face;
+            # an empty image afterwards ends the tracking of it
+            face = _rgb(load_portrait()[0])
+            for image in (face, face, np.zeros_like(face), np.zeros_like(face)):
+                self._mesh.process(image)
 
     def detect(self, image: npt.NDArray[np.uint8], pts: float) -> list[Floats]:
         """See ``Landmarker.detect``."""
