@@ -7,7 +7,8 @@ is prototype i, float16 or float32, (h, w, 2): mean onset-to-apex flow in px of 
 normalised crop, x right, y down, not normalised. ``theta`` is in the unit of the
 matching index (eq. 22 summed over the full-size crop), so it belongs to the
 magnitude of its field. The shipped fields have been freed of whole-crop motion
-(``without_rigid_motion``), and their provenance says so. Members are stored or deflated, nothing else.
+and blinks (``without_disturbances``), and their provenance says so. Members are
+stored or deflated, nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -146,19 +147,22 @@ def fit(
     return PrototypeSet(name, version, provenance, made)
 
 
-def without_rigid_motion(field: Field) -> Field:
-    """``field`` (h, w, 2) without its least-squares affine part.
+def without_disturbances(field: Field, others: Sequence[Field] = ()) -> Field:
+    """``field`` (h, w, 2) without its affine part and its part along ``others``.
 
-    The index of eq. 22 with the result is the index with the original of the flow
-    *without its own* affine part: what a crop that shifts, turns, grows or shears as
-    a whole adds (landmark jitter, head motion) no longer counts. Not in the paper.
+    Both parts are least-squares projections. The index of eq. 22 with the result
+    is that of the flow *without these parts*: what a crop that shifts, turns, grows
+    or shears as a whole adds (landmark jitter, head motion) no longer counts, nor
+    what ``others``, say the mean flow of a blink, explains. Not in the paper.
     """
     height, width = field.shape[:2]
     ys, xs = np.mgrid[:height, :width].astype(np.float64)
-    basis = np.stack([np.ones(height * width), xs.ravel(), ys.ravel()], axis=1)
-    basis = np.linalg.qr(basis - [0, xs.mean(), ys.mean()])[0]
-    flat = field.reshape(-1, 2).astype(np.float64)
-    return (flat - basis @ (basis.T @ flat)).reshape(field.shape).astype(np.float32)
+    one = np.ones(height * width)
+    plane = (one, xs.ravel() - xs.mean(), ys.ravel() - ys.mean())
+    affine = [np.outer(v, axis).ravel() for v in plane for axis in np.eye(2)]
+    basis = np.linalg.qr(np.stack([*affine, *(o.ravel() for o in others)], axis=1))[0]
+    flat = field.ravel().astype(np.float64)
+    return np.asarray((flat - basis @ (basis.T @ flat)).reshape(field.shape), np.float32)
 
 
 def _region(au: int) -> Region:

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from numba import njit
 
 Floats = npt.NDArray[np.float32]
-_LEAST_SIZE = 32  # OpenCV adds no layer below this many px
 _BORDER = np.array([0.14, 0.14, 0.4472, 0.4472, 0.4472], np.float32)
 _REGULARISER = 1e-3
 
@@ -28,7 +27,8 @@ class FarnebackParams:
     """Parameters as in ``cv2.calcOpticalFlowFarneback``.
 
     ``levels`` counts the layers above the base; ``poly_n`` is a radius;
-    ``gaussian`` weighs the window by a Gaussian instead of a box.
+    ``gaussian`` weighs the window by a Gaussian instead of a box. No layer is
+    smaller than ``least_size`` px; OpenCV's limit is 32.
     """
 
     pyr_scale: float = 0.5
@@ -38,6 +38,7 @@ class FarnebackParams:
     poly_n: int = 5
     poly_sigma: float = 1.2
     gaussian: bool = False
+    least_size: int = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +278,7 @@ def layers(size: tuple[int, int], params: FarnebackParams) -> list[tuple[float, 
     scale = 1.0
     for _ in range(params.levels):
         scale *= params.pyr_scale
-        if min(size) * scale < _LEAST_SIZE:
+        if min(size) * scale < params.least_size:
             break
         made.append((scale, round(size[0] * scale), round(size[1] * scale)))
     return made

@@ -13,10 +13,13 @@ from stages.items import Floats, Grey
 Preset = Literal["exact", "fast"]
 
 # OpenCV's customary parameters at full size, and what stands for them at half size:
-# the window covers as much of the face, and one coarser layer suffices because the
-# crops are aligned. Every frame starts cold: a warm start drifted.
+# the window covers as much of the face, and layers go below OpenCV's least size so
+# that a broad smile (30 px of the crop) is within reach. Every frame starts cold: a
+# warm start drifted.
 EXACT = FarnebackParams()
-FAST = FarnebackParams(levels=1, winsize=9, iterations=2, poly_n=3, poly_sigma=0.9)
+FAST = FarnebackParams(
+    levels=2, winsize=9, iterations=2, poly_n=3, poly_sigma=0.9, least_size=16
+)
 
 
 class WindowFlow:
