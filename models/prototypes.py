@@ -7,8 +7,8 @@ is prototype i, float16 or float32, (h, w, 2): mean onset-to-apex flow in px of 
 normalised crop, x right, y down, not normalised. ``theta`` is in the unit of the
 matching index (eq. 22 summed over the full-size crop), so it belongs to the
 magnitude of its field. The shipped fields have been freed of whole-crop motion
-and blinks (``without_disturbances``), and their provenance says so. Members are
-stored or deflated, nothing else.
+(``without_whole_motion``), and their provenance says so. Members are stored or
+deflated, nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -147,21 +147,18 @@ def fit(
     return PrototypeSet(name, version, provenance, made)
 
 
-def without_disturbances(field: Field, others: Sequence[Field] = ()) -> Field:
-    """``field`` (h, w, 2) without its affine part and its part along ``others``.
+def without_whole_motion(field: Field) -> Field:
+    """``field`` (h, w, 2) without its affine part (least squares).
 
-    Both parts are least-squares projections. The index of eq. 22 with the result
-    is that of the flow *without these parts*: what a crop that shifts, turns, grows
-    or shears as a whole adds (landmark jitter, head motion) no longer counts, nor
-    what ``others``, say the mean flow of a blink, explains. Not in the paper.
+    The index of eq. 22 with the result is that of the flow *without its own* affine
+    part: what a crop that shifts, turns, grows or shears as a whole adds (landmark
+    jitter, head motion) no longer counts. Not in the paper.
     """
     height, width = field.shape[:2]
     ys, xs = np.mgrid[:height, :width].astype(np.float64)
-    one = np.ones(height * width)
-    plane = (one, xs.ravel() - xs.mean(), ys.ravel() - ys.mean())
-    affine = [np.outer(v, axis).ravel() for v in plane for axis in np.eye(2)]
-    basis = np.linalg.qr(np.stack([*affine, *(o.ravel() for o in others)], axis=1))[0]
-    flat = field.ravel().astype(np.float64)
+    plane = [np.ones_like(xs), xs - xs.mean(), ys - ys.mean()]
+    basis = np.stack([v.ravel() / np.linalg.norm(v) for v in plane], axis=1)  # orthonormal
+    flat = field.reshape(-1, 2).astype(np.float64)
     return np.asarray((flat - basis @ (basis.T @ flat)).reshape(field.shape), np.float32)
 
 

@@ -34,6 +34,8 @@ _NOISE_MARGIN = 32  # a noise frame is a window of a larger one
 _FINE = 2  # the portrait is held so many times larger, so that linear sampling is smooth
 # iBUG: (lid point, where a closed eye brings it), subject's right and left
 _LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
+_BROWS_ABOVE = (18, 20, 23, 25)
+_FOLD = 0.7  # the fold lies at this share of the way from lid to brow
 _LID_ANCHORS = tuple(i for i in range(68) if i not in [upper for upper, _ in _LIDS])
 
 
@@ -196,8 +198,12 @@ class FieldMaker:
         return self._cache[au, side]
 
     def blink(self) -> Field:
-        """Field that closes both eyes."""
-        still = self._points[list(_LID_ANCHORS)]
+        """Field that closes both eyes; the skin above the lids' folds stands still."""
+        folds = [
+            self._points[upper] + _FOLD * (self._points[brow] - self._points[upper])
+            for (upper, _), brow in zip(_LIDS, _BROWS_ABOVE, strict=True)
+        ]
+        still = np.vstack([self._points[list(_LID_ANCHORS)], folds])
         lids = np.array([self._points[upper] for upper, _ in _LIDS])
         closing = np.array([self._points[lower] - self._points[upper] for upper, lower in _LIDS])
         points = np.vstack([still, lids])

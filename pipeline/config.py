@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.errors import UserError
@@ -126,6 +126,12 @@ class Config(BaseSettings):
             raise ValueError("must be a number above 0 and up to 10000, 'source' or 'max'")
         return rate
 
+    @model_validator(mode="after")
+    def _gpu_for_something(self) -> Config:
+        if self.require_gpu and self.model is None:
+            raise ValueError("require_gpu: asks for a recogniser on the GPU, but no model is given")
+        return self
+
     @field_validator("events")
     @classmethod
     def _address(cls, value: str) -> str:
@@ -175,6 +181,8 @@ def _describe(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{key}: no such key{more}"
     message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return message + more
     return f"{key}: {message} (got {first['input']!r}){more}"
 
 

@@ -9,7 +9,6 @@ OpenCV; expansion, update and solution are ours, planar and without the GIL.
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 
 import cv2
@@ -206,7 +205,9 @@ def _solve(sums: Floats, x: int, y: int, flow: Floats, eps: np.float32) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def solve_box(m: Floats, winsize: int, vertical: npt.NDArray[np.float64], sums: Floats, flow: Floats) -> None:
+def solve_box(
+    m: Floats, winsize: int, vertical: npt.NDArray[np.float64], sums: Floats, flow: Floats
+) -> None:
     """Average ``m`` (5, h, w) over a box and solve for ``flow`` (h, w, 2).
 
     ``vertical`` (5, w) float64 and ``sums`` (5, w) are scratch.

@@ -2,7 +2,7 @@
 
 Onset and apex frames are rendered, landmarked and cropped like camera frames;
 the flow between them is averaged per AU (eqs 14-18) and freed of whole-crop
-motion and of blinks (``--paper`` leaves them in). theta_j is calibrated on training sequences
+motion (``--paper`` leaves it in). theta_j is calibrated on training sequences
 alone: above what eq. 24 sees in a neutral, moving, noisy face, and in proportion
 to the response to a small movement of that AU.
 """
@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -26,7 +25,7 @@ from models.prototypes import (
     FlowSample,
     PrototypeSet,
     fit,
-    without_disturbances,
+    without_whole_motion,
 )
 from models.synthesis import Expression, HeadMotion, Scene, SyntheticFace
 from stages.alignment import Alignment
@@ -45,7 +44,6 @@ _HEAD = HeadMotion(shift_px=1.2, roll_deg=0.25, scale=0.002, period_s=7.0)
 _SEEDS = (101, 102, 103, 104)
 _SIDES = ("both", "both", "left", "right")
 _SMALL_PX = 1.0  # the movement that theta is measured against, px of the frame (1.6 of the crop)
-_BLINK_SEEDS = (401, 402, 403)
 _NEUTRAL_SEEDS = (201, 202, 203, 204, 205, 206)
 _NEUTRAL_S = 8.0
 _NOISE_TIMES = 2.0
@@ -169,47 +167,19 @@ def _response(curves: CurveMaker, au: int, row: int, landmarker: Landmarker) -> 
     return float(np.median(peaks))
 
 
-def blink_flows(landmarker: Landmarker) -> list[Floats]:
-    """Mean flow (240, 280, 2) of the eye region in a blink, as each preset sees it."""
-    crops = []
-    for seed in _BLINK_SEEDS:
-        face = SyntheticFace(Scene(_SECONDS, blinks_s=(_APEX_S,), head=_HEAD, seed=seed))
-        crops.append([eye for eye, _ in _crops(face, range(34), landmarker)])
-    means = []
-    for preset in ("fast", "exact"):
-        flow = WindowFlow(SIZES["eye"], preset)
-        total = np.zeros((*SIZES["eye"][::-1], 2), np.float32)
-        for eyes in crops:
-            flow.set_reference(eyes[15])
-            for eye in eyes[27:34]:  # the lids move or are closed
-                total += cv2.resize(flow.flow(eye), SIZES["eye"])
-        means.append(total / (7 * len(crops)))
-    return means
-
-
-def _freed(made: PrototypeSet, landmarker: Landmarker) -> PrototypeSet:
-    blinks = blink_flows(landmarker)
-    freed = [
-        replace(p, field=without_disturbances(p.field, blinks if p.region == "eye" else ()))
-        for p in made.prototypes
-    ]
-    return replace(made, prototypes=tuple(freed))
-
-
 def build(aus: Sequence[int], paper: bool = False) -> tuple[PrototypeSet, list[Calibration]]:
     """The synthetic prototype set for ``aus``, calibrated.
 
     Args:
         aus: the AUs, in the order of the curves.
-        paper: keep the mean flow as it is (eq. 18); otherwise whole-crop motion and
-            blinks are taken out.
+        paper: keep the mean flow as it is (eq. 18); otherwise whole-crop motion is taken out.
 
     Raises:
         PrototypeError: an AU without a region.
         ValueError: an AU without displacement figures.
     """
     landmarker = FaceMeshLandmarker()
-    note = "as measured" if paper else "freed of whole-crop (affine) motion and of blinks"
+    note = "as measured" if paper else "freed of whole-crop (affine) motion"
     made = fit(
         samples(aus, landmarker),
         aus,
@@ -218,7 +188,8 @@ def build(aus: Sequence[int], paper: bool = False) -> tuple[PrototypeSet, list[C
         provenance=f"{PROVENANCE}; mean flow {note}",
     )
     if not paper:
-        made = _freed(made, landmarker)
+        freed = [replace(p, field=without_whole_motion(p.field)) for p in made.prototypes]
+        made = replace(made, prototypes=tuple(freed))
     made, log = calibrate(made, landmarker)
     landmarker.close()
     return made, log

@@ -17,9 +17,7 @@ Preset = Literal["exact", "fast"]
 # that a broad smile (30 px of the crop) is within reach. Every frame starts cold: a
 # warm start drifted.
 EXACT = FarnebackParams()
-FAST = FarnebackParams(
-    levels=2, winsize=9, iterations=2, poly_n=3, poly_sigma=0.9, least_size=16
-)
+FAST = FarnebackParams(levels=2, winsize=9, iterations=2, poly_n=3, poly_sigma=0.9, least_size=16)
 
 
 class WindowFlow:

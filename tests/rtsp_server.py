@@ -1,71 +1,133 @@
-"""A real RTSP server for tests: GStreamer's, run by the system's Python.
+"""A real RTSP server (GStreamer's) for tests, in a process of its own.
 
-``/usr/bin/python3 tests/rtsp_server.py VIDEO`` serves VIDEO once per client at
-``rtsp://127.0.0.1:PORT/cam`` and prints the port. Debian: gir1.2-gst-rtsp-server-1.0,
-gstreamer1.0-plugins-{base,good,bad,ugly}, python3-gi.
+Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base
+gstreamer1.0-plugins-good gstreamer1.0-plugins-bad. The bindings belong to the
+system's Python, which runs this file as a script: ``rtsp_server.py VIDEO [USER PASSWORD]``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 PYTHON = "/usr/bin/python3"
+_ELEMENTS = ("filesrc", "qtdemux", "h264parse", "rtph264pay")
+_CHECK = f"""
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer
+Gst.init(None)
+print(" ".join(e for e in {_ELEMENTS} if Gst.ElementFactory.find(e) is None))
+"""
 
 
-def why_not() -> str | None:
-    """Why no server can be had here; None when it can."""
-    if not Path(PYTHON).exists():
-        return f"no {PYTHON}"
-    probe = (
-        "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')\n"
-        "from gi.repository import Gst, GstRtspServer; Gst.init(None)\n"
-        "assert all(map(Gst.ElementFactory.find, ('qtdemux', 'h264parse', 'rtph264pay')))"
-    )
-    done = subprocess.run([PYTHON, "-c", probe], capture_output=True, text=True, timeout=60)
-    return None if done.returncode == 0 else "GStreamer's RTSP server is not installed"
+@functools.cache
+def missing() -> str:
+    """Why no server can be started here; "" when one can."""
+    try:
+        done = subprocess.run(
+            [PYTHON, "-c", _CHECK], capture_output=True, text=True, timeout=60, check=False
+        )
+    except OSError as error:
+        return f"{PYTHON}: {error.strerror}"
+    if done.returncode:
+        return f"no GStreamer RTSP server: {done.stderr.strip().splitlines()[-1]}"
+    return f"GStreamer lacks {done.stdout.strip()}" if done.stdout.strip() else ""
+
+
+@dataclass
+class RtspServer:
+    """A running server: its address and its process, for tests that kill or stop it."""
+
+    address: str
+    process: subprocess.Popen[str]
 
 
 @contextlib.contextmanager
-def serving(video: Path) -> Iterator[str]:
-    """The address at which ``video`` (H.264 in MP4) is served, in real time."""
-    server = subprocess.Popen(
-        [PYTHON, str(Path(__file__)), str(video)], stdout=subprocess.PIPE, text=True
-    )
+def serving(
+    video: Path, *, times: int = 1, credentials: tuple[str, str] | None = None
+) -> Iterator[RtspServer]:
+    """Serve ``video`` (H.264 in MP4) in real time at rtsp://127.0.0.1:PORT/cam.
+
+    Args:
+        video: each client gets it from its beginning.
+        times: how often it is repeated, seamlessly, before the stream ends.
+        credentials: user and password that clients must give.
+    """
+    served = video if times == 1 else repeated(video, times)
+    command = [PYTHON, __file__, str(served), *(credentials or ())]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        assert server.stdout is not None
-        yield f"rtsp://127.0.0.1:{int(server.stdout.readline())}/cam"
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("rtsp://"), "the RTSP server did not start"
+        yield RtspServer(address, process)
     finally:
-        server.kill()
-        server.wait()
-        if server.stdout is not None:
-            server.stdout.close()
+        process.kill()
+        process.communicate()
 
 
-def main() -> None:
-    import gi
+def repeated(video: Path, times: int) -> Path:
+    """``video`` joined to itself ``times`` times, without encoding it again."""
+    import av
+
+    target = video.with_name(f"{video.stem}_x{times}.mp4")
+    with av.open(str(target), "w") as out:
+        stream = None
+        shift = 0
+        for _ in range(times):
+            with av.open(str(video)) as source:
+                track = source.streams.video[0]
+                stream = stream or out.add_stream_from_template(track)
+                end = 0
+                for packet in source.demux(track):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    end = max(end, packet.pts + (packet.duration or 0))
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = stream
+                    out.mux(packet)
+                shift += end
+    return target
+
+
+def _serve(video: str, user: str = "", password: str = "") -> None:
+    import gi  # type: ignore[import-not-found]
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstRtspServer", "1.0")
-    from gi.repository import GLib, Gst, GstRtspServer
+    from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found]
 
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service("0")  # a free port
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(
-        f'( filesrc location="{sys.argv[1]}" ! qtdemux ! h264parse config-interval=-1 '
-        "! rtph264pay name=pay0 pt=96 )"
+        f'( filesrc location="{video}" ! qtdemux ! h264parse '
+        "! rtph264pay name=pay0 pt=96 config-interval=1 )"
     )
+    if user:
+        auth = GstRtspServer.RTSPAuth()
+        token = GstRtspServer.RTSPToken()
+        token.set_string("media.factory.role", "viewer")
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        server.set_auth(auth)
+        both = GstRtspServer.RTSPPermissions()
+        both.add_permission_for_role("viewer", "media.factory.access", True)
+        both.add_permission_for_role("viewer", "media.factory.construct", True)
+        factory.set_permissions(both)
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)
-    print(server.get_bound_port(), flush=True)
+    print(f"rtsp://127.0.0.1:{server.get_bound_port()}/cam", flush=True)
     GLib.MainLoop().run()
 
 
 if __name__ == "__main__":
-    main()
+    _serve(*sys.argv[1:])

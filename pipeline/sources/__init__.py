@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Literal
 
-from models.errors import SourceError
+from models.errors import SourceError, UserError
 from pipeline.sources.base import Source, redacted
 
 __all__ = ["Source", "open_source", "redacted"]
@@ -27,16 +28,20 @@ def open_source(
         fps: pace of recorded input; for image folders also the recording's rate.
         stream: name in stamps and topics; default: by source.
         duration_s: source time for recorded input, wall time for live.
+        open_timeout_s: RTSP: how long to wait for the camera.
+        read_timeout_s: live: a camera that is silent for so long is taken as lost.
 
     Raises:
         SourceError, UserError: one line that says what is wrong.
     """
-    rate = fps if isinstance(fps, int | float) else None
-    pace = float("inf") if fps == "max" else rate
-    if text.isdigit():
+    rate = None if isinstance(fps, str) else float(fps)
+    if rate is not None and not 0 < rate < inf:
+        raise UserError(f"--fps {fps}: must be a number above 0, 'source' or 'max'")
+    pace = inf if fps == "max" else rate
+    if text.isdecimal():
         from pipeline.sources.webcam import Webcam
 
-        return Webcam(int(text), stream, duration_s)
+        return Webcam(int(text), stream, duration_s, read_timeout_s)
     if text.startswith(("rtsp://", "rtsps://")):
         from pipeline.sources.rtsp import RtspSource
 
@@ -47,16 +52,19 @@ def open_source(
         return SyntheticSource(text.partition(":")[2], pace, stream, duration_s)
     if "://" in text:
         raise SourceError(f"{redacted(text)}: unknown kind of address; rtsp:// is understood")
-    return _recorded(Path(text), rate, pace, stream, duration_s)
+    return _recorded(text, rate, pace, stream, duration_s)
 
 
 def _recorded(
-    path: Path,
+    text: str,
     rate: float | None,
     pace: float | None,
     stream: str | None,
     duration_s: float | None,
 ) -> Source:
+    if not text or "\0" in text:
+        raise SourceError("no source: give a webcam index, an address, a video or a folder")
+    path = Path(text)
     if path.is_dir():
         from pipeline.sources.images import ImageFolder
 

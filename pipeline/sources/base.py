@@ -12,19 +12,25 @@ import numpy.typing as npt
 
 from stages.items import Frame, Stamp
 
+Image = npt.NDArray[np.uint8]
+_SECRET = re.compile(r"(?i)(user\w*|login|pass\w*|pwd|token|secret|key|auth)=[^&;/?\s]*")
+
 
 class Source(Protocol):
     """Where frames come from.
 
-    ``frames`` blocks for the next frame and ends with the source. ``interrupt``
-    may be called from another thread and makes ``frames`` end soon. ``warning``
-    says, after the end, why the source ended early ("" otherwise).
+    ``frames`` blocks for the next frame and ends with the source; it is called once.
+    ``interrupt`` may be called from another thread and makes ``frames`` end soon.
+    ``warning`` says, after the end, why the source ended early or what was left out
+    ("" otherwise).
     """
 
     stream: str
     live: bool
     fps: float | None  # nominal own rate
-    n_frames: int | None
+    n_frames: int | None  # how many will come, as far as is known
+    width: int | None  # px
+    height: int | None  # px
     warning: str
 
     def frames(self) -> Iterator[Frame]:
@@ -40,14 +46,28 @@ class Source(Protocol):
         ...
 
 
-def stamped(stream: str, index: int, pts: float, image: npt.NDArray[np.uint8]) -> Frame:
+def stamp_now(stream: str, index: int, pts: float) -> Stamp:
+    """A stamp with both clocks read now."""
+    return Stamp(stream, index, pts, time.monotonic_ns(), time.time_ns())
+
+
+def stamped(stream: str, index: int, pts: float, image: Image) -> Frame:
     """A frame with both clocks read now."""
-    return Frame(Stamp(stream, index, pts, time.monotonic_ns(), time.time_ns()), image)
+    return Frame(stamp_now(stream, index, pts), image)
 
 
 def redacted(address: str) -> str:
-    """``address`` without user and password."""
-    return re.sub(r"(\w+://)[^/@]*@", r"\1", address)
+    """``address`` without user, password and whatever else in it looks like a secret.
+
+    Everything up to the last ``@`` goes: passwords with raw ``/`` and ``@`` are common.
+    """
+    return _SECRET.sub(r"\1=...", re.sub(r"(\w+://)\S*@", r"\1", address))
+
+
+def said(error: BaseException) -> str:
+    """What a library's error says, in one line without credentials."""
+    text = str(getattr(error, "strerror", None) or error).strip()
+    return redacted(text.splitlines()[0]) if text else type(error).__name__
 
 
 def stream_name(text: str) -> str:

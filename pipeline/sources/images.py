@@ -4,96 +4,92 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from models.errors import SourceError, UserError
-from pipeline.sources.base import stamped, stream_name
-from pipeline.sources.pace import paced
+from pipeline.sources.base import Image, said, stamped, stream_name
+from pipeline.sources.pace import Recorded
 from stages.items import Frame
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
 
 
-def natural_key(path: Path) -> list[tuple[int, int | str]]:
+def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
     """Sorts img2 before img10."""
     parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part)) if part.isdigit() else (1, part.lower()) for part in parts]
+    key = [(0, int(part)) if part.isdecimal() else (1, part.lower()) for part in parts]
+    return key, path.name
 
 
-class ImageFolder:
-    """Numbered images recorded at ``rate`` frames a second.
+class ImageFolder(Recorded):
+    """Numbered images recorded at ``rate`` frames a second and replayed at it.
+
+    An image that cannot be read leaves a gap in the frame index and a ``warning``.
 
     Args:
         folder: the images.
         rate: frames a second at which they were recorded (``--fps``).
-        fast: replay as fast as it goes instead of at ``rate``.
+        stream: name in the stamps; default: the folder's.
+        duration_s: stop at this source time.
 
     Raises:
         UserError: no rate given.
-        SourceError: no images.
+        SourceError: no images, or the first one cannot be read.
     """
 
-    live = False
-    fps: float | None
-    n_frames: int | None
-
     def __init__(
-        self,
-        folder: Path,
-        rate: float | None,
-        stream: str | None,
-        duration_s: float | None,
-        fast: bool = False,
+        self, folder: Path, rate: float | None, stream: str | None, duration_s: float | None
     ) -> None:
+        super().__init__(stream or stream_name(folder.resolve().name), rate, duration_s)
+        self._paths = _images(folder)
         if rate is None:
             raise UserError(f"{folder}: an image folder has no rate of its own; give --fps N")
-        found = [p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES]
-        if not found:
-            raise SourceError(f"{folder}: holds no images ({', '.join(sorted(_SUFFIXES))})")
-        self._paths = sorted(found, key=natural_key)
-        self._duration_s = duration_s
-        self._fast = fast
-        self._stopped = False
+        first = _read(self._paths[0])
+        if first is None:
+            raise SourceError(f"{self._paths[0]}: not a readable image")
+        self.height, self.width = first.shape[:2]
         self.fps = self._rate = rate
         self.n_frames = len(self._paths)
-        self.stream = stream or stream_name(folder.resolve().name)
-        self.warning = ""
-        if _read(self._paths[0]) is None:
-            raise SourceError(f"{self._paths[0]}: not a readable image")
-
-    def frames(self) -> Iterator[Frame]:
-        """Frames in natural order; an unreadable image is left out and warned of."""
-        frames = self._recorded()
-        return frames if self._fast else paced(frames, self.fps)
+        if duration_s is not None:
+            self.n_frames = min(self.n_frames, ceil(duration_s * rate))
 
     def _recorded(self) -> Iterator[Frame]:
+        unreadable = 0
         for index, path in enumerate(self._paths):
-            pts = index / self._rate
-            if self._stopped or (self._duration_s is not None and pts >= self._duration_s):
-                return
             image = _read(path)
             if image is None:
-                self.warning = f"{path}: not a readable image; left out"
+                unreadable += 1
+                self.warning = (
+                    f"{path}: not a readable image; left out"
+                    if unreadable == 1
+                    else f"{path.parent}: {unreadable} unreadable images left out"
+                )
                 continue
-            yield stamped(self.stream, index, pts, image)
-
-    def interrupt(self) -> None:
-        """End with the next image."""
-        self._stopped = True
-
-    def close(self) -> None:
-        """Nothing is held open."""
+            yield stamped(self.stream, index, index / self._rate, image)
 
 
-def _read(path: Path) -> np.ndarray | None:  # type: ignore[type-arg]
+def _images(folder: Path) -> list[Path]:
+    try:
+        found = [
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in _SUFFIXES and path.name[0] != "." and path.is_file()
+        ]
+    except OSError as error:
+        raise SourceError(f"{folder}: cannot be read: {said(error)}") from None
+    if not found:
+        raise SourceError(f"{folder}: holds no images ({', '.join(sorted(_SUFFIXES))})")
+    return sorted(found, key=natural_key)
+
+
+def _read(path: Path) -> Image | None:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError:
+        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if data.size else None
+    except (OSError, cv2.error):
         return None
-    if not data.size:
-        return None
-    image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)
     return None if image is None else np.asarray(image, np.uint8)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 
 import msgspec
 
@@ -14,7 +16,7 @@ def paced(
     frames: Iterator[Frame],
     fps: float | None,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Frame]:
     """Release ``frames`` at ``fps`` a second, or by their own ``pts`` when None.
 
@@ -32,3 +34,47 @@ def paced(
             frame.stamp, mono_ns=time.monotonic_ns(), utc_ns=time.time_ns()
         )
         yield Frame(stamp, frame.image)
+
+
+class Recorded:
+    """What recorded sources share: lossless, paced, cut at a source time.
+
+    Args:
+        stream: name in the stamps.
+        pace: frames a second of the replay; None: by ``pts``; inf: as fast as it goes.
+        duration_s: stop at this source time.
+    """
+
+    live = False
+    fps: float | None
+    n_frames: int | None
+    width: int | None
+    height: int | None
+
+    def __init__(self, stream: str, pace: float | None, duration_s: float | None) -> None:
+        self.stream = stream
+        self.warning = ""
+        self._pace = pace
+        self._duration_s = inf if duration_s is None else duration_s
+        self._stop = threading.Event()
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order, released at the pace."""
+        frames = self._limited()
+        return frames if self._pace == inf else paced(frames, self._pace, sleep=self._stop.wait)
+
+    def _limited(self) -> Iterator[Frame]:
+        for frame in self._recorded():
+            if self._stop.is_set() or frame.stamp.pts >= self._duration_s:
+                return
+            yield frame
+
+    def _recorded(self) -> Iterator[Frame]:
+        raise NotImplementedError
+
+    def interrupt(self) -> None:
+        """End with the next frame; a wait for its time is cut short."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Nothing is held open."""

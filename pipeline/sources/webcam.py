@@ -5,77 +5,81 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
 
 from models.errors import SourceError
-from pipeline.sources.base import stamped
-from pipeline.sources.latest import Latest
-from stages.items import Frame
+from pipeline.sources.base import Image
+from pipeline.sources.latest import LiveSource
 
 _BACKENDS = {"linux": cv2.CAP_V4L2, "win32": cv2.CAP_DSHOW, "darwin": cv2.CAP_AVFOUNDATION}
-_MISSES = 30  # reads that fail in a row before the camera is taken as lost
+_RETRY_S = 0.01
 
 
-class Webcam:
-    """Webcam number ``index``; source time is the monotonic clock.
+class Webcam(LiveSource):
+    """Webcam number ``index``.
+
+    Source time is the driver's capture time where it gives one (V4L2: the monotonic
+    clock at capture), else the monotonic clock at arrival.
+
+    Args:
+        index: number of the webcam.
+        stream: name in the stamps; default: ``cam<index>``.
+        duration_s: wall time from the first frame.
+        read_timeout_s: a webcam that gives no frame for so long is taken as lost.
 
     Raises:
         SourceError: there is no such webcam.
     """
 
-    live = True
-    n_frames: int | None = None
-    fps: float | None
+    def __init__(
+        self,
+        index: int,
+        stream: str | None,
+        duration_s: float | None,
+        read_timeout_s: float = 5.0,
+    ) -> None:
+        super().__init__(f"webcam {index}", stream or f"cam{index}", duration_s, read_timeout_s)
+        self._camera = self._open(index)
+        self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self.fps = self._number(cv2.CAP_PROP_FPS)
+        self.width = int(self._number(cv2.CAP_PROP_FRAME_WIDTH) or 0) or None
+        self.height = int(self._number(cv2.CAP_PROP_FRAME_HEIGHT) or 0) or None
+        self._start()
 
-    def __init__(self, index: int, stream: str | None, duration_s: float | None) -> None:
-        self._duration_s = duration_s
-        self._stopped = False
-        self.stream = stream or f"cam{index}"
-        self.warning = ""
+    def _open(self, index: int) -> Any:
         level = cv2.setLogLevel(0)  # the error below says it in one line
         try:
-            self._camera = cv2.VideoCapture(index, _BACKENDS.get(sys.platform, cv2.CAP_ANY))
+            camera = cv2.VideoCapture(index, _BACKENDS.get(sys.platform, cv2.CAP_ANY))
         finally:
             cv2.setLogLevel(level)
-        if not self._camera.isOpened():
-            raise SourceError(f"webcam {index}: cannot be opened; is it connected and free?")
-        self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self.fps = float(self._camera.get(cv2.CAP_PROP_FPS)) or None
-        self._latest: Latest | None = None
+        if not camera.isOpened():
+            raise SourceError(f"{self._shown}: cannot be opened; is it connected and free?")
+        return camera
 
-    def frames(self) -> Iterator[Frame]:
-        """The newest frame each time one is taken."""
-        self._latest = Latest(self._read())
-        return iter(self._latest)
+    def _number(self, what: int) -> float | None:
+        value = float(self._camera.get(what))
+        return value if value > 0 else None
 
-    def _read(self) -> Iterator[Frame]:
-        begin: float | None = None
-        index = misses = 0
-        while not self._stopped and misses < _MISSES:
+    def _grabbed(self) -> Iterator[tuple[float | None, Any]]:
+        last = time.monotonic()
+        while not self._stopped.is_set():
             good, image = self._camera.read()
-            now = time.monotonic()
-            if not good:
-                misses += 1
-                time.sleep(0.01)
-                continue
-            misses = 0
-            begin = now if begin is None else begin
-            if self._duration_s is not None and now - begin >= self._duration_s:
+            if good:
+                last = time.monotonic()
+                own = self._number(cv2.CAP_PROP_POS_MSEC)
+                yield None if own is None else own / 1e3, image
+            elif time.monotonic() - last >= self._read_timeout_s:
+                self._lost(f"no frame for {self._read_timeout_s:g} s")
                 return
-            yield stamped(self.stream, index, now - begin, np.asarray(image, np.uint8))
-            index += 1
-        if not self._stopped:
-            self.warning = f"{self.stream}: the webcam was lost"
+            else:
+                self._stopped.wait(_RETRY_S)
 
-    def interrupt(self) -> None:
-        """End now."""
-        self._stopped = True
-        if self._latest is not None:
-            self._latest.stop()
+    def _image(self, grabbed: Any) -> Image:
+        image = np.asarray(grabbed, np.uint8)
+        return image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
 
-    def close(self) -> None:
-        """Free the camera."""
-        self.interrupt()
+    def _release(self) -> None:
         self._camera.release()

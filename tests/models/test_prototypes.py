@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from models.prototypes import (
     heat_map,
     load,
     load_default,
+    without_whole_motion,
 )
 
 
@@ -149,8 +152,117 @@ def test_the_shipped_set_covers_the_papers_aus_and_says_that_it_is_synthetic() -
     assert {1, 2, 4, 7, 12, 14, 15, 17} <= set(shipped.aus)
     assert "synthetic" in shipped.provenance
     assert (shipped.thetas > 0).all()
-    by_au = {p.au: p.field for p in shipped.prototypes}
-    eye_top, corners = slice(60, 130), slice(60, 110)
-    assert by_au[1][eye_top, 100:180, 1].mean() < 0 < by_au[4][eye_top, 100:180, 1].mean()
-    assert by_au[12][corners, 190:240].mean(axis=(0, 1)) @ (1, -1) > 0  # out and up
-    assert by_au[15][corners, 190:240, 1].mean() > 0  # down
+
+
+def test_the_shipped_prototypes_move_as_anatomy_says() -> None:
+    by_au = {p.au: p.field for p in load_default().prototypes}
+
+    def mean(au: int, x: slice, y: slice) -> tuple[float, float]:
+        dx, dy = by_au[au][y, x].mean(axis=(0, 1))
+        return float(dx), float(dy)
+
+    brow, right, left, middle = slice(60, 95), slice(40, 100), slice(180, 240), slice(110, 170)
+    outer = slice(10, 50)
+    assert mean(1, middle, brow)[1] < -0.3  # inner brow up, the outer less
+    assert mean(1, middle, brow)[1] < mean(1, outer, brow)[1]
+    assert mean(2, outer, brow)[1] < -0.3  # outer brow up, the inner less
+    assert mean(2, outer, brow)[1] < mean(2, middle, brow)[1]
+    for side, inward in ((right, 1), (left, -1)):  # image left is the subject's right
+        dx, dy = mean(4, side, brow)
+        assert dx * inward > 0.3  # brows together
+        assert dy > 0.3  # and down
+    corner = slice(40, 80)
+    for side, outward in ((slice(20, 70), -1), (slice(190, 240), 1)):
+        dx, dy = mean(12, side, corner)
+        assert dx * outward > 0.3  # corners out
+        assert dy < -0.3  # and up
+        assert mean(15, side, corner)[1] > 0.3  # corners down
+    assert mean(17, slice(100, 160), slice(80, 130))[1] < -0.3  # chin up
+    assert mean(7, slice(50, 100), slice(120, 150))[1] < -0.3  # lower lid up
+
+
+def _swap(path: Path, name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> None:
+    with zipfile.ZipFile(path) as old:
+        members = {n: old.read(n) for n in old.namelist()} | {name: content}
+    with zipfile.ZipFile(path, "w") as new:
+        for member, data in members.items():
+            new.writestr(member, data, method)
+
+
+def _claim(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[no-untyped-call]
+    return stream.getvalue() + b"xx"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("field_0.npy", _claim((10**9, 10**9))),
+        ("header.npy", _claim((10**15,))),
+        ("header.npy", b"not an array"),
+        ("field_0.npy", _claim((240, 280, 2))),
+    ],
+)
+def test_a_size_that_the_member_does_not_hold_is_refused_before_it_is_allocated(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / "p.npz"
+    _set().save(path)
+    _swap(path, name, content)
+    with pytest.raises(PrototypeError, match=r"p\.npz"):
+        load(path)
+
+
+def test_only_stored_and_deflated_members_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    _set().save(path)
+    with zipfile.ZipFile(path) as archive:
+        field = archive.read("field_0.npy")
+    _swap(path, "field_0.npy", field, zipfile.ZIP_LZMA)
+    with pytest.raises(PrototypeError, match="not deflated"):
+        load(path)
+
+
+def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.npz"
+    field = np.random.default_rng(0).standard_normal((240, 280, 2)).astype(np.float32)
+    PrototypeSet("n", "3", "test", (Prototype(4, "eye", field, 1.0, 5),)).save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(PrototypeError, match="field_0 is damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[]", '{"format": 1, "prototypes": [{"au": 1e999}]}']
+)
+def test_a_strange_header_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.npz"
+    np.savez(path, header=np.frombuffer(text.encode(), np.uint8))
+    with pytest.raises(PrototypeError, match="malformed header"):
+        load(path)
+
+
+def test_the_same_set_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _set().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_without_whole_motion_the_index_ignores_shift_turn_scale_and_shear() -> None:
+    rng = np.random.default_rng(0)
+    field = without_whole_motion(rng.standard_normal((40, 50, 2)).astype(np.float32))
+    ys, xs = np.mgrid[:40, :50].astype(np.float64)
+    a, b = rng.standard_normal((2, 2)), rng.standard_normal(2)
+    affine = np.stack([xs, ys], axis=-1) @ a + b
+    assert float((field * affine).sum()) == pytest.approx(0, abs=1e-2)
+    assert without_whole_motion(field) == pytest.approx(field, abs=1e-6)
+
+
+def test_the_shipped_file_is_small() -> None:
+    assert load_default().regions.count("mouth") == 4
+    file = Path(__file__).parents[2] / "models" / "data" / "prototypes.npz"
+    assert file.stat().st_size < 3_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -100,3 +101,59 @@ def test_the_face_moves_by_the_amplitude_and_only_during_the_expression() -> Non
 def test_an_au_without_figures_is_refused(fields: FieldMaker) -> None:
     with pytest.raises(ValueError, match="AU 99"):
         fields.au(99)
+
+
+def test_pixels_move_where_the_field_says() -> None:
+    # a pattern moved by the field and back again is the pattern
+    scene = Scene(3.0, (Expression(1.0, 1.3, 1.6, (1, 12), 3.0),), noise=0)
+    face = SyntheticFace(scene)
+    moved = face.displacement(1.3)
+    assert moved is not None
+    xs, ys = np.meshgrid(np.arange(640, dtype=np.float32), np.arange(480, dtype=np.float32))
+    back = cv2.remap(face.frame(39), xs + moved[..., 0], ys + moved[..., 1], cv2.INTER_CUBIC)
+    inside = np.s_[130:330, 220:420]
+    still = face.frame(0)[inside].astype(float)
+    error = np.abs(back[inside] - still).mean()
+    unmoved = np.abs(face.frame(39)[inside] - still).mean()
+    assert unmoved > 1.0
+    assert error < 0.2 * unmoved
+
+
+def test_a_blink_closes_the_eyes_and_leaves_brows_and_mouth_alone() -> None:
+    face = SyntheticFace(Scene(3.0, blinks_s=(1.0,), noise=0))
+    moved = face.displacement(1.0)
+    assert moved is not None
+    at = moved[tuple(np.round(face.landmarks[:, ::-1]).astype(int).T)]
+    gap = face.landmarks[41] - face.landmarks[37]
+    assert at[37] @ gap > 0.6 * gap @ gap
+    assert np.hypot(*at[17:27].T).max() < 0.6
+    assert np.hypot(*at[48:68].T).max() < 0.1
+    assert face.displacement(0.8) is None
+
+
+def test_overlapping_expressions_add_up() -> None:
+    first = Expression(1.0, 1.3, 1.6, (1,), 2.0)
+    second = Expression(1.1, 1.4, 1.8, (12,), 3.0)
+    both, a, b = (
+        SyntheticFace(Scene(2.0, script)).displacement(1.35)
+        for script in ((first, second), (first,), (second,))
+    )
+    assert a is not None
+    assert b is not None
+    assert both == pytest.approx(a + b, abs=1e-5)
+
+
+def test_an_hour_long_script_is_made_at_once() -> None:
+    scene = demo_scene(3600.0)
+    face = SyntheticFace(scene)
+    truth = face.truth()
+    assert face.n_frames == 108_000
+    assert len(truth) == 6 * 180
+    assert truth[-1].offset < face.n_frames
+    late, early = face.displacement(1.7 + 20 * 100), face.displacement(1.7)
+    assert late == pytest.approx(early, abs=1e-4)
+
+
+def test_times_out_of_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="onset < apex < offset"):
+        Expression(1.0, 1.0, 1.5, (1,), 2.0)
