@@ -148,7 +148,7 @@ def _damping(i: int, size: int, border: Floats) -> np.float32:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def update(r0: Floats, r1: Floats, flow: Floats, border: Floats, m: Floats) -> None:
-    """Normal equations ``m`` (5, h, w) of expansions ``r0``, ``r1`` (5, h, w) at ``flow`` (h, w, 2)."""
+    """Normal equations ``m`` at ``flow`` (h, w, 2) of expansions ``r0``, ``r1``, all (5, h, w)."""
     height, width = flow.shape[:2]
     half = np.float32(0.5)
     quarter = np.float32(0.25)
