@@ -28,6 +28,7 @@ class _Outside(threading.Thread):
         super().__init__(daemon=True)
         self._address = address
         self.curves: list[float] = []
+        self._newest = -1
         self.events: list[float] = []
         self.ended = threading.Event()
 
@@ -38,6 +39,9 @@ class _Outside(threading.Thread):
                 now = time.time_ns()
                 message = msgspec.msgpack.decode(body)
                 if name.startswith(b"curves."):
+                    if message["at"]["frame"] <= self._newest:
+                        continue  # redone, or the second window of a frame
+                    self._newest = message["at"]["frame"]
                     self.curves.append((now - message["at"]["utc_ns"]) / 1e6)
                 elif name.startswith(b"event."):
                     carried = message["delays"]["processing_ms"]

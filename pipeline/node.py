@@ -45,7 +45,12 @@ class Links:
 
 
 def stamp_of(item: Wire) -> Stamp | None:
-    """The stamp by which latency is counted, when ``item`` has one."""
+    """The stamp by which latency is counted, when ``item`` has one.
+
+    Columns redone against a later reference belong to frames long past.
+    """
+    if isinstance(item, Curves) and item.eye is None:
+        return None
     if isinstance(item, Event):
         return item.interval.decided
     return getattr(item, "stamp", None)
@@ -471,6 +476,3 @@ def work(node: Node) -> bool:
         return False
     node.reporter.send("done")
     return True
-
-
-__all__ = ["Curves", "Links", "Node", "is_live", "make", "work"]
