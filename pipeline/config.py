@@ -28,7 +28,7 @@ class CaptureConfig(_Section):
     """Opening and reading the source."""
 
     open_timeout_s: float = Field(10.0, gt=0, description="RTSP: seconds to wait for the camera")
-    read_timeout_s: float = Field(5.0, gt=0, description="RTSP: seconds to wait for a frame")
+    read_timeout_s: float = Field(5.0, gt=0, description="live: seconds to wait for a frame")
     name: str = Field("", pattern=r"^[A-Za-z0-9_-]*$", description="stream name; default by source")
 
 

@@ -172,3 +172,55 @@ def test_a_signal_drains_and_exits_0(number: signal.Signals, tmp_path: Path) -> 
     opened = sorted(e["id"] for e in events if e["phase"] == "apex")
     closed = sorted(e["id"] for e in events if e["phase"] in ("final", "retracted"))
     assert opened == closed
+
+
+def test_a_truncated_video_is_processed_up_to_the_cut(tmp_path: Path) -> None:
+    from bench.clip import render
+
+    whole, cut, out = tmp_path / "whole.mkv", tmp_path / "cut.mkv", tmp_path / "events.jsonl"
+    render(whole, 4.0)
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) * 3 // 4])
+    done = _door(str(cut), "--fps", "max", "--events", "tcp://127.0.0.1:*", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "cut.mkv" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    import json
+
+    finals = [e for e in map(json.loads, out.read_text().splitlines()) if e["phase"] == "final"]
+    # the scripted brow raise ends at 1.97 s, before the cut
+    assert any(1.6 < e["apex"]["pts"] < 1.95 for e in finals)
+
+
+def test_a_recogniser_reads_the_final_events_and_says_where_it_ran(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    import json
+
+    from tests.models.test_recogniser import card, save
+
+    model, out = save(tmp_path / "tiny.onnx", card()), tmp_path / "events.jsonl"
+    common = ("--fps", "max", "--duration", "3", "--events", "tcp://127.0.0.1:*")
+    done = _door("synthetic:", *common, "--model", str(model), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "recogniser on" in done.stdout
+    finals = [e for e in map(json.loads, out.read_text().splitlines()) if e["phase"] == "final"]
+    assert finals
+    for event in finals:
+        readings = {reading["source"]: reading for reading in event["emotions"]}
+        assert set(readings) >= {"coding-guide", "tiny"}
+        assert sum(readings["tiny"]["scores"].values()) == pytest.approx(1)
+        assert readings["tiny"]["device"].endswith("ExecutionProvider")
+        assert event["models"] == ["tiny@3"]
+
+
+def test_require_gpu_fails_rather_than_falls_back(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    import onnxruntime
+
+    from tests.models.test_recogniser import card, save
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("the GPU build of ONNX Runtime is installed here")
+    model = save(tmp_path / "tiny.onnx", card())
+    done = _door("--model", str(model), "--require-gpu", "--events", "tcp://127.0.0.1:*")
+    _assert_one_line(done, 5, "CUDA")

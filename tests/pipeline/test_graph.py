@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -247,3 +248,39 @@ def test_a_slow_stage_bounds_the_queues_and_loses_nothing_of_a_recording(scripte
     assert summary.frames == 120
     assert Slow.seen == 120
     assert not summary.dropped
+
+
+class LiveCamera(ScriptedSource):
+    """Thirty frames in 0.6 s, of which only the newest can be had."""
+
+    live = True
+
+    def frames(self) -> Iterator[Frame]:
+        begin = time.monotonic()
+        last = -1
+        while last < 29:
+            index = min(int((time.monotonic() - begin) * 50), 29)
+            if index == last:
+                time.sleep(0.005)
+                continue
+            last = index
+            stamp = Stamp("scripted", index, index / 50, time.monotonic_ns(), time.time_ns())
+            yield Frame(stamp, np.zeros((8, 8), np.uint8))
+
+
+def test_live_the_newest_frame_wins_and_drops_are_counted_as_gaps(scripted: Any) -> None:
+    class Slow(Pass):
+        def process(self, item: Any) -> Iterable[Any]:
+            time.sleep(0.08)
+            seen.append(item.stamp)
+            return [item]
+
+    seen: list[Stamp] = []
+    scripted["face"] = Slow
+    scripted["source"] = LiveCamera(30)
+    summary = _run(Graph(_config(source="0")))
+    dropped = summary.dropped["capture: newer frame won"]
+    assert dropped > 5
+    assert summary.frames + dropped == 30
+    missing = sum(b.frame - a.frame - 1 for a, b in itertools.pairwise(seen))
+    assert missing + seen[0].frame == dropped

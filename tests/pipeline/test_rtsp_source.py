@@ -101,6 +101,7 @@ def test_a_server_that_dies_or_hangs_ends_the_frames_with_a_warning(
         next(frames)
         server.process.send_signal(ending)
         rest = list(frames)
+        assert source._latest.join(10)  # type: ignore[attr-defined]  # nobody hangs in the read
         source.close()
     assert len(rest) < 9 * RATE
     assert source.warning.startswith(server.address)
