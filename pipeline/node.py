@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +112,7 @@ class Reporter:
             self._link.send(msgspec.msgpack.encode(report), zmq.NOBLOCK)
 
 
-class Node:
+class Node(ABC):
     """What all nodes share: an inbox, an outbox, reports.
 
     Sockets live as long as the node object; ``run`` may be called again after a
@@ -186,9 +187,9 @@ class Node:
         self.check()
         return self.take(self.inbox) if self.inbox.poll(_POLL_MS) else None
 
+    @abstractmethod
     def run(self) -> None:
         """Work until the stream ends."""
-        raise NotImplementedError
 
 
 def is_live(source: str) -> bool:
@@ -457,6 +458,7 @@ class PublishNode(Node):
 
 def make(name: str, config: Config, links: Links, epoch: int = 0) -> Node:
     """The node called ``name``."""
+    kinds: dict[str, Callable[[Config, Links, int], Node]]
     kinds = {"capture": CaptureNode, "motion": MotionNode, "spot": SpotNode, "publish": PublishNode}
     kind = kinds.get(name)
     return kind(config, links, epoch) if kind else StageNode(name, config, links, epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -113,7 +114,7 @@ class LiveClock:
         return self._pts
 
 
-class LiveSource:
+class LiveSource(ABC):
     """What live cameras share: reader thread, frame numbers, source time, an end.
 
     Reading begins with ``_start`` so that no backlog builds up while the consumer
@@ -144,16 +145,16 @@ class LiveSource:
         self.stream = stream
         self.warning = ""
 
+    @abstractmethod
     def _grabbed(self) -> Iterator[tuple[float | None, Any]]:
         """The camera's stamp in s and its frame; a frame None could not be decoded."""
-        raise NotImplementedError
 
-    def _image(self, grabbed: Any) -> Image:
-        raise NotImplementedError
+    @abstractmethod
+    def _image(self, grabbed: Any) -> Image: ...
 
+    @abstractmethod
     def _release(self) -> None:
         """Free the camera; called in the reader's thread."""
-        raise NotImplementedError
 
     def _start(self) -> None:
         self._latest = Latest(self._stamped(), self._read_timeout_s)

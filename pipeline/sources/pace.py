@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from math import inf
 
@@ -36,7 +37,7 @@ def paced(
         yield Frame(stamp, frame.image)
 
 
-class Recorded:
+class Recorded(ABC):
     """What recorded sources share: lossless, paced, cut at a source time.
 
     Args:
@@ -69,12 +70,12 @@ class Recorded:
                 return
             yield frame
 
-    def _recorded(self) -> Iterator[Frame]:
-        raise NotImplementedError
+    @abstractmethod
+    def _recorded(self) -> Iterator[Frame]: ...
 
     def interrupt(self) -> None:
         """End with the next frame; a wait for its time is cut short."""
         self._stop.set()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most recorded sources hold nothing open
         """Nothing is held open."""

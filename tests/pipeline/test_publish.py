@@ -78,3 +78,17 @@ def test_unwritable_event_file_is_a_user_error() -> None:
 def test_wall_clock_fields_are_left_out_at_every_depth() -> None:
     message = {"utc_ns": 1, "a": {"utc_ns": 2, "pts": 3}, "b": [{"processing_ms": 1, "c": 2}]}
     assert without_wall_clock(message) == {"a": {"pts": 3}, "b": [{"c": 2}]}
+
+
+def test_curves_are_published_with_their_order_and_window() -> None:
+    import numpy as np
+
+    from pipeline.schema import CurvesMessage
+    from stages.items import Column, Curves
+
+    item = Curves(_stamp(4), 1, [Column(2, np.array([0.5, -1.0], np.float32))])
+    (message,) = Messages("cam", [1, 12]).of(item)
+    assert isinstance(message, CurvesMessage)
+    assert topic(message) == b"curves.cam"
+    assert (message.face, message.reference, message.at.frame) == (1, 2, 4)
+    assert (message.aus, message.values) == ([1, 12], [0.5, -1.0])
