@@ -99,7 +99,8 @@ class Screen:
         if not self._progress or not frames:
             return
         now = time.monotonic()
-        self._begin = self._begin or now
+        if self._begin is None:
+            self._begin = self._shown = now
         if now - self._shown < 0.2:
             return
         self._shown = now
