@@ -421,7 +421,7 @@ class PublishNode(Node):
             self._public, address = sockets.publisher(self.links.context, self.config.events, water)
             self._own(self._public)
             if self.config.out is not None:
-                self._file = EventFile(self.config.out)
+                self._file = EventFile(self.config.out, append=self.epoch > 0)
                 self._stack.callback(self._file.close)
             self._aus = prototypes(self.config).aus
             self.reporter.send("ready", text=address)

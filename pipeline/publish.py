@@ -113,14 +113,16 @@ class Messages:
 class EventFile:
     """Events as JSON Lines, each line on disk before the next (``--out``).
 
+    Args:
+        path: the file; replaced, or continued when ``append`` (after a restart).
+
     Raises:
         UserError: the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, append: bool = False) -> None:
         try:
-            self._file: IO[bytes] = path.open("wb")
+            self._file: IO[bytes] = path.open("ab" if append else "wb")
         except OSError as error:
             raise UserError(f"out: cannot write {path}: {error.strerror}") from None
 

@@ -68,6 +68,10 @@ def test_event_file_holds_one_json_object_a_line(tmp_path: Path) -> None:
     file.close()
     lines = (tmp_path / "e.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["cam/0/0-0"] * 2
+    restarted = EventFile(tmp_path / "e.jsonl", append=True)
+    restarted.write(message)
+    restarted.close()
+    assert len((tmp_path / "e.jsonl").read_text().splitlines()) == 3
 
 
 def test_unwritable_event_file_is_a_user_error() -> None:
