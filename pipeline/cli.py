@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from models.errors import UserError
+from pipeline import cli_score
 from pipeline.config import load
 
 app = typer.Typer(
@@ -145,6 +146,8 @@ def subscribe(
     except KeyboardInterrupt:
         return
 
+
+cli_score.register(app)
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 door.command()(live)
