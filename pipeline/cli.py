@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from models.errors import UserError
-from pipeline import cli_score
+from pipeline import cli_score, cli_synth
 from pipeline.config import load
 
 app = typer.Typer(
@@ -148,6 +148,7 @@ def subscribe(
 
 
 cli_score.register(app)
+cli_synth.register(app)
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 door.command()(live)
