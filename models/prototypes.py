@@ -1,14 +1,14 @@
 """AU prototypes (He et al., ECAI 2023, eqs 14-18, 31-32) and their file format.
 
-File format, version 1: a NumPy ``.npz`` without pickles. Member ``header`` is
-UTF-8 JSON as uint8 (``format``, ``name``, ``version``, ``provenance`` and a list
-``prototypes`` of ``au``, ``region``, ``theta``, ``samples``); member ``field_<i>``
+File format, version 2: a NumPy ``.npz`` without pickles. Member ``header`` is
+UTF-8 JSON as uint8 (``format``, ``name``, ``version``, ``provenance``, a list
+``prototypes`` of ``au``, ``region``, ``theta``, ``samples``, and ``joint``: null, or
+``rows``, a list of [AU, "left" or "right"], and ``eye_length``); member ``field_<i>``
 is prototype i, float16 or float32, (h, w, 2): mean onset-to-apex flow in px of the
 normalised crop, x right, y down, not normalised. ``theta`` is in the unit of the
 matching index (eq. 22 summed over the full-size crop), so it belongs to the
-magnitude of its field. The shipped fields have been freed of whole-crop motion
-(``without_whole_motion``), and their provenance says so. Members are stored or
-deflated, nothing else.
+magnitude of its field. The members ``joint_<name>`` are the arrays of
+``models.joint.JointModel``. Members are stored or deflated, nothing else.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import PrototypeError
+from models.joint import JointModel
 
 Region = Literal["eye", "mouth"]
 Field = npt.NDArray[np.float32]
 
-FORMAT = 1
+FORMAT = 2
 SIZES: dict[Region, tuple[int, int]] = {"eye": (280, 240), "mouth": (260, 160)}  # w, h
 AU_REGIONS: dict[int, Region] = {
     **dict.fromkeys((1, 2, 4, 5, 6, 7, 9, 43, 45), "eye"),
@@ -40,6 +41,8 @@ AU_REGIONS: dict[int, Region] = {
 PAPER_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
 _MOST = 64  # prototypes in a file
 _MOST_BYTES = 64_000_000  # of the file itself
+_MOST_NUMBERS = 8_000_000  # in an array of the joint model
+_JOINT = ("basis", "basis_scale", "responses", "noise", "mismatch", "mismatch_scale")
 _DEFAULT = Path(__file__).parent / "data" / "prototypes.npz"
 
 
@@ -62,6 +65,7 @@ class PrototypeSet:
     version: str
     provenance: str
     prototypes: tuple[Prototype, ...]
+    joint: JointModel | None = None
 
     @property
     def aus(self) -> tuple[int, ...]:
@@ -89,16 +93,26 @@ class PrototypeSet:
                 {"au": p.au, "region": p.region, "theta": p.theta, "samples": p.samples}
                 for p in self.prototypes
             ],
+            "joint": _joint_header(self.joint),
         }
         members = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)} | {
             f"field_{i}": p.field.astype(np.float16) for i, p in enumerate(self.prototypes)
         }
+        if self.joint is not None:
+            arrays = self.joint.arrays()
+            members |= {f"joint_{name}": array for name, array in arrays.items()}
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, array in members.items():
                 content = io.BytesIO()
                 np.save(content, array, allow_pickle=False)
                 # a fixed date, so that a rebuilt file can be compared by its bytes
                 archive.writestr(_entry(name), content.getvalue(), compresslevel=9)
+
+
+def _joint_header(joint: JointModel | None) -> dict[str, Any] | None:
+    if joint is None:
+        return None
+    return {"rows": [list(row) for row in joint.rows], "eye_length": joint.eye_length}
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
@@ -145,21 +159,6 @@ def fit(
         for au in wanted
     )
     return PrototypeSet(name, version, provenance, made)
-
-
-def without_whole_motion(field: Field) -> Field:
-    """``field`` (h, w, 2) without its affine part (least squares).
-
-    The index of eq. 22 with the result is that of the flow *without its own* affine
-    part: what a crop that shifts, turns, grows or shears as a whole adds (landmark
-    jitter, head motion) no longer counts. Not in the paper.
-    """
-    height, width = field.shape[:2]
-    ys, xs = np.mgrid[:height, :width].astype(np.float64)
-    plane = [np.ones_like(xs), xs - xs.mean(), ys - ys.mean()]
-    basis = np.stack([v.ravel() / np.linalg.norm(v) for v in plane], axis=1)  # orthonormal
-    flat = field.reshape(-1, 2).astype(np.float64)
-    return np.asarray((flat - basis @ (basis.T @ flat)).reshape(field.shape), np.float32)
 
 
 def _region(au: int) -> Region:
@@ -227,6 +226,19 @@ def _check_shape(content: bytes, wanted: tuple[int, ...] | None) -> None:
         raise PrototypeError(f"size {shape}, but {wanted} is needed; fit it again")
 
 
+def _free_member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
+    """An array of floats whose shape the file states itself."""
+    try:
+        content = io.BytesIO(archive.open(f"{name}.npy").read(4096))
+        np.lib.format.read_magic(content)  # type: ignore[no-untyped-call]
+        shape, _, kind = np.lib.format.read_array_header_1_0(content)  # type: ignore[no-untyped-call]
+    except (KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
+        raise PrototypeError(f"{path}: member {name} is missing or damaged") from None
+    if kind.kind != "f" or np.prod(shape, dtype=np.float64) > _MOST_NUMBERS:
+        raise PrototypeError(f"{path}: member {name} is larger than it can be, or no floats")
+    return _member(path, archive, name, shape)
+
+
 def _header(path: Path, archive: zipfile.ZipFile) -> Any:
     text = _member(path, archive, "header", None)
     try:
@@ -253,7 +265,27 @@ def _parse(path: Path, archive: zipfile.ZipFile) -> PrototypeSet:
     made = tuple(_prototype(path, archive, i, *row) for i, row in enumerate(rows))
     if len({p.au for p in made}) != len(made):
         raise PrototypeError(f"{path}: an AU occurs twice")
-    return PrototypeSet(words[0], words[1], words[2], made)
+    joint = _joint(path, archive, header.get("joint"))
+    return PrototypeSet(words[0], words[1], words[2], made, joint)
+
+
+def _joint(path: Path, archive: zipfile.ZipFile, header: Any) -> JointModel | None:
+    if header is None:
+        return None
+    try:
+        rows = [(int(au), half) for au, half in header["rows"]]
+        eye_length = int(header["eye_length"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise PrototypeError(f"{path}: malformed header: {error!r}") from None
+    if not rows or len(rows) > 2 * _MOST or {half for _, half in rows} != {"left", "right"}:
+        raise PrototypeError(f"{path}: malformed header: rows of the joint model")
+    arrays = {name: _free_member(path, archive, f"joint_{name}") for name in _JOINT}
+    if arrays["basis"].ndim != 2 or not 0 < eye_length < arrays["basis"].shape[1]:
+        raise PrototypeError(f"{path}: joint model: the basis does not fit")
+    try:
+        return JointModel.from_arrays(rows, eye_length, arrays)
+    except PrototypeError as error:
+        raise PrototypeError(f"{path}: joint model: {error}") from None
 
 
 def _prototype(

@@ -11,6 +11,7 @@ from stages.base import Stage
 
 if TYPE_CHECKING:
     from models.prototypes import PrototypeSet
+    from stages.rules import Rules
 
 _EPOCHS = 1000  # ids: rebuilds of spot count thousands, losses upstream of it count ones
 STAGES = ("face", "motion", "spot", "classify")
@@ -50,7 +51,12 @@ def _face(config: Config) -> Stage:
         if task is None
         else TaskLandmarker(task, max_faces=config.faces)
     )
-    return FaceStage(landmarker, max_faces=config.faces, lost_after_s=config.face.lost_after_s)
+    return FaceStage(
+        landmarker,
+        max_faces=config.faces,
+        lost_after_s=config.face.lost_after_s,
+        method=config.method,
+    )
 
 
 def _motion(config: Config) -> Stage:
@@ -61,28 +67,43 @@ def _motion(config: Config) -> Stage:
         preset=config.motion.flow,
         window_s=config.motion.window_s,
         max_gap_s=config.motion.max_gap_s,
+        method=config.method,
     )
     stage.warm_up()
     return stage
 
 
-def _spot(config: Config, epoch: int) -> Stage:
+def _rules(config: Config) -> Rules:
+    from stages.joint import JointParams
+    from stages.noise import NoiseParams
     from stages.peaks import SpotParams
-    from stages.spot import SpotStage
+    from stages.rules import JointRules, PaperRules
 
-    chosen = prototypes(config)
-    spot = config.spot
-    params = SpotParams(
+    chosen, spot = prototypes(config), config.spot
+    if config.method == "paper":
+        params = SpotParams(
+            search_s=spot.search_s,
+            overlap=spot.overlap,
+            smooth_s=spot.smooth_s,
+            border=spot.border,
+            micro_s=spot.micro_s,
+        )
+        return PaperRules(chosen.aus, chosen.thetas * spot.threshold_scale, params)
+    joint = JointParams(
+        theta=JointParams.theta * spot.threshold_scale,
         search_s=spot.search_s,
-        overlap=spot.overlap,
-        smooth_s=spot.smooth_s,
-        border=None if spot.paper_borders else spot.border,
+        explained=spot.explained,
+        calibrate_s=spot.calibrate_s,
         micro_s=spot.micro_s,
     )
-    thetas = chosen.thetas * spot.threshold_scale
-    return SpotStage(
-        chosen.aus, thetas, params, window_s=config.motion.window_s, epoch=_EPOCHS * epoch
-    )
+    assert chosen.joint is not None, "the motion stage has refused a set without one"
+    return JointRules(chosen.joint, joint, NoiseParams())
+
+
+def _spot(config: Config, epoch: int) -> Stage:
+    from stages.spot import SpotStage
+
+    return SpotStage(_rules(config), window_s=config.motion.window_s, epoch=_EPOCHS * epoch)
 
 
 def _classify(config: Config) -> Stage:

@@ -49,15 +49,22 @@ class MotionConfig(_Section):
 
 
 class SpotConfig(_Section):
-    """Peaks and fusion (eqs 24-26)."""
+    """Spotting; both methods unless said otherwise."""
 
     search_s: float = Field(1.0, gt=0, description="m of eq. 24, seconds")
-    overlap: float = Field(0.33, ge=0, lt=1, description="delta of eq. 25")
-    smooth_s: float = Field(0.1, ge=0, description="half width of the low-pass, seconds")
-    border: float = Field(0.1, gt=0, lt=1, description="border level as a share of the peak")
-    paper_borders: bool = Field(False, description="eq. 24's own borders instead of `border`")
     micro_s: float = Field(0.5, gt=0, description="shorter expressions are micro")
-    threshold_scale: float = Field(1.0, gt=0, description="multiplies every theta of the set")
+    threshold_scale: float = Field(1.0, gt=0, description="multiplies every theta")
+    explained: float = Field(
+        0.45, ge=0, lt=1, description="mespot: share of the movement that its AUs must explain"
+    )
+    calibrate_s: float = Field(
+        0.0, ge=0, description="mespot: learn the face for so long before anything is spotted"
+    )
+    overlap: float = Field(0.33, ge=0, lt=1, description="paper: delta of eq. 25")
+    smooth_s: float = Field(0.1, ge=0, description="paper: half width of the low-pass, seconds")
+    border: float | None = Field(
+        None, gt=0, lt=1, description="paper: widen intervals to this share of the peak"
+    )
 
 
 class PublishConfig(_Section):
@@ -106,6 +113,9 @@ class Config(BaseSettings):
         "inproc", description="threads (inproc) or processes (ipc, tcp)"
     )
     faces: int = Field(1, ge=1, le=16, description="faces followed per camera")
+    method: Literal["mespot", "paper"] = Field(
+        "mespot", description="joint explanation, or the paper's own rules on its own crops"
+    )
     capture: CaptureConfig = CaptureConfig()  # type: ignore[call-arg]
     face: FaceConfig = FaceConfig()  # type: ignore[call-arg]
     motion: MotionConfig = MotionConfig()  # type: ignore[call-arg]

@@ -58,7 +58,7 @@ class FaceStage:
         landmarker: finds the landmarks.
         max_faces: most faces followed.
         lost_after_s: a face unseen for longer (source time) is lost.
-        method: ``stable`` fits the crops to landmarks that AUs do not move,
+        method: ``mespot`` fits the crops to landmarks that AUs do not move,
             ``paper`` uses the two outer eye corners of each frame alone.
         min_eye_distance: faces with fewer px between the outer eye corners are ignored.
     """
@@ -68,7 +68,7 @@ class FaceStage:
         landmarker: Landmarker,
         max_faces: int = 1,
         lost_after_s: float = 0.25,
-        method: Literal["stable", "paper"] = "stable",
+        method: Literal["mespot", "paper"] = "mespot",
         min_eye_distance: float = 20.0,
     ) -> None:
         self._landmarker = landmarker
@@ -140,7 +140,7 @@ class FaceStage:
         if not track.visible:
             track.visible = True
             yield FaceState(item.stamp, track.number, True)
-        frame = track.alignment(points, item.stamp.pts) if self._method == "stable" else eye
+        frame = track.alignment(points, item.stamp.pts) if self._method == "mespot" else eye
         eye_crop, mouth_crop = crop_face(item.image, frame)
         yield Face(
             item.stamp,

@@ -60,18 +60,20 @@ class Column(msgspec.Struct, frozen=True):
 
     reference: int  # frame index of the window's reference; names the window
     values: Floats  # (V,) matching indices, in the prototype set's order
+    parts: Floats | None = None  # (2, K) projections of the joint model (``models.joint``)
 
 
 class Curves(msgspec.Struct, frozen=True, tag=True):
     """The columns computed for one frame of one face.
 
     ``eye`` and ``mouth`` are present when the frame is new, absent when columns
-    are redone against a later reference.
+    are redone against a later reference. ``shut``: the eyes are seen shut.
     """
 
     stamp: Stamp
     face: int
     columns: list[Column]
+    shut: bool = False
     eye: Grey | None = None
     mouth: Grey | None = None
 
@@ -112,10 +114,18 @@ class AUInterval(msgspec.Struct, frozen=True):
 
     au: int
     side: Side
-    index: float  # matching index at the AU's apex
+    index: float  # at the AU's apex: matching index, or px of the crop (joint explanation)
     onset: Stamp | None
     apex: Stamp
     offset: Stamp | None
+
+
+class Veto(msgspec.Struct, frozen=True):
+    """What could have kept an expression from being one: what was seen, and the limit."""
+
+    name: str
+    value: float
+    limit: float
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -148,6 +158,9 @@ class Interval(msgspec.Struct, frozen=True, tag=True):
     reference: int  # frame index of the window's reference
     reason: str = ""
     evidence: Evidence | None = None
+    height: float = 0.0  # in standard deviations of the face's noise; 0 without joint explanation
+    explained: float = 0.0  # share of the movement that the AUs explain
+    vetoes: list[Veto] = []
 
 
 class Reading(msgspec.Struct, frozen=True):

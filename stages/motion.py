@@ -16,7 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from models.prototypes import PrototypeSet
+from models.errors import PrototypeError
+from models.prototypes import Prototype, PrototypeSet
 from stages.flow import WindowFlow
 from stages.items import (
     Column,
@@ -30,10 +31,14 @@ from stages.items import (
     WindowEnd,
     WindowReason,
 )
+from stages.lids import Lids
 from stages.match import Matcher
+from stages.pooling import EYE_GRID, MOUTH_GRID, pool
+from stages.window import PATIENCE_S, reference_of
 
 EYE_SIZE = (280, 240)
 MOUTH_SIZE = (260, 160)
+Method = Literal["mespot", "paper"]
 
 
 @dataclass(frozen=True)
@@ -41,48 +46,93 @@ class _Held:
     stamp: Stamp
     eye: Grey
     mouth: Grey
+    shut: bool = False
 
 
-class _RegionMotion:
-    """Flow and matching of one region against one reference."""
+class _Flows:
+    """Flow of both regions against one reference; reused from window to window."""
 
-    def __init__(
-        self, size: tuple[int, int], fields: list[Floats], preset: Literal["exact", "fast"]
-    ) -> None:
-        self.flow = WindowFlow(size, preset)
-        shape = self.flow.shape
-        self.match = Matcher(fields, (shape[0], shape[1]))
+    def __init__(self, preset: Literal["exact", "fast"]) -> None:
+        self.eye = WindowFlow(EYE_SIZE, preset)
+        self.mouth = WindowFlow(MOUTH_SIZE, preset)
 
-    def indices(self, crop: Grey) -> Floats:
-        return self.match(self.flow.flow(crop))
+    def set_reference(self, held: _Held) -> None:
+        self.eye.set_reference(held.eye)
+        self.mouth.set_reference(held.mouth)
 
 
-class _Engine:
-    """Both regions against one reference; reused from window to window."""
+class _Paper:
+    """Matching indices of full-size prototypes (eq. 22)."""
 
-    def __init__(self, prototypes: PrototypeSet, preset: Literal["exact", "fast"]) -> None:
+    def __init__(self, prototypes: PrototypeSet, flows: _Flows) -> None:
         chosen = prototypes.prototypes
+        self._flows = flows
         self._rows = {
             region: [i for i, p in enumerate(chosen) if p.region == region]
             for region in ("eye", "mouth")
         }
         fields = {region: [chosen[i].field for i in rows] for region, rows in self._rows.items()}
-        self._eye = _RegionMotion(EYE_SIZE, fields["eye"], preset)
-        self._mouth = _RegionMotion(MOUTH_SIZE, fields["mouth"], preset)
+        self._eye = Matcher(fields["eye"], flows.eye.shape[:2])
+        self._mouth = Matcher(fields["mouth"], flows.mouth.shape[:2])
         self._size = len(chosen)
 
-    def set_reference(self, held: _Held) -> None:
-        self._eye.flow.set_reference(held.eye)
-        self._mouth.flow.set_reference(held.mouth)
+    def blank(self, reference: int) -> Column:
+        return Column(reference, np.zeros(self._size, np.float32))
 
-    def zeros(self) -> Floats:
-        return np.zeros(self._size, np.float32)
+    def column(self, reference: int, held: _Held) -> Column:
+        values = np.zeros(self._size, np.float32)
+        values[self._rows["eye"]] = self._eye(self._flows.eye.flow(held.eye))
+        values[self._rows["mouth"]] = self._mouth(self._flows.mouth.flow(held.mouth))
+        return Column(reference, values)
 
-    def column(self, held: _Held) -> Floats:
-        values = self.zeros()
-        values[self._rows["eye"]] = self._eye.indices(held.eye)
-        values[self._rows["mouth"]] = self._mouth.indices(held.mouth)
-        return values
+
+class _Joint:
+    """Projections for the joint explanation, and matching indices on the coarse grid."""
+
+    def __init__(self, prototypes: PrototypeSet, flows: _Flows) -> None:
+        assert prototypes.joint is not None
+        self._model = prototypes.joint
+        self._flows = flows
+        self._matrix = np.stack([_pooled(p) for p in prototypes.prototypes])
+
+    def blank(self, reference: int) -> Column:
+        parts = np.zeros((2, self._model.size), np.float32)
+        return Column(reference, np.zeros(len(self._matrix), np.float32), parts)
+
+    def column(self, reference: int, held: _Held) -> Column:
+        flow = pool(self._flows.eye.flow(held.eye), self._flows.mouth.flow(held.mouth))
+        return Column(reference, self._matrix @ flow, self._model.project(flow))
+
+
+def _pooled(prototype: Prototype) -> Floats:
+    """The prototype on the coarse grid, weighted by the area of a cell."""
+    fields = {
+        "eye": np.zeros((EYE_SIZE[1], EYE_SIZE[0], 2), np.float32),
+        "mouth": np.zeros((MOUTH_SIZE[1], MOUTH_SIZE[0], 2), np.float32),
+    }
+    fields[prototype.region] = prototype.field
+    cells = EYE_GRID if prototype.region == "eye" else MOUTH_GRID
+    height, width = prototype.field.shape[:2]
+    area = np.float32(height * width / (cells[0] * cells[1]))
+    return np.asarray(pool(fields["eye"], fields["mouth"]) * area, np.float32)
+
+
+class _Engine:
+    """Both regions against one reference."""
+
+    def __init__(
+        self, prototypes: PrototypeSet, preset: Literal["exact", "fast"], method: Method
+    ) -> None:
+        self._flows = _Flows(preset)
+        kind = _Paper if method == "paper" else _Joint
+        self._match: _Paper | _Joint = kind(prototypes, self._flows)
+
+    def set_reference(self, held: _Held) -> Column:
+        self._flows.set_reference(held)
+        return self._match.blank(held.stamp.frame)
+
+    def column(self, reference: int, held: _Held) -> Column:
+        return self._match.column(reference, held)
 
 
 @dataclass
@@ -93,24 +143,29 @@ class _Window:
     engine: _Engine
     reference: Stamp | None = None
     ended: bool = False
+    first: float | None = None  # source time of the first frame offered
 
     def offer(self, held: _Held, length_s: float) -> Column | Literal["full"] | None:
         """The column of ``held``; "full" when it lies beyond; None when not for this window."""
         if self.ended or held.stamp.frame < self.start:
             return None
         if self.reference is None:
+            if self.first is None:
+                self.first = held.stamp.pts
+            if held.shut and held.stamp.pts < self.first + PATIENCE_S:
+                return None
             self.reference = held.stamp
-            self.engine.set_reference(held)
-            return Column(held.stamp.frame, self.engine.zeros())
+            return self.engine.set_reference(held)
         if held.stamp.pts >= self.reference.pts + length_s:
             self.ended = True
             return "full"
-        return Column(self.reference.frame, self.engine.column(held))
+        return self.engine.column(self.reference.frame, held)
 
 
 @dataclass
 class _FaceMotion:
     held: deque[_Held] = field(default_factory=deque)
+    lids: Lids = field(default_factory=Lids)
     current: _Window | None = None
     standby: _Window | None = None
 
@@ -121,8 +176,13 @@ class MotionStage:
     Args:
         prototypes: the set to match; fixes the order of every column.
         preset: Farnebäck preset, see ``stages.flow``.
+        method: ``mespot`` adds the projections of the set's joint model and keeps shut
+            eyes out of the references; ``paper`` gives full-size matching indices alone.
         window_s: window length in seconds (N of the paper, 7 s).
         max_gap_s: a longer gap in source time, or time going backward, ends the window.
+
+    Raises:
+        PrototypeError: ``mespot`` without a joint model.
     """
 
     def __init__(
@@ -131,7 +191,14 @@ class MotionStage:
         preset: Literal["exact", "fast"] = "fast",
         window_s: float = 7.0,
         max_gap_s: float = 0.5,
+        method: Method = "mespot",
     ) -> None:
+        if method == "mespot" and prototypes.joint is None:
+            raise PrototypeError(
+                f"prototype set {prototypes.name}: no joint model in it; fit it again, "
+                "or set method to paper"
+            )
+        self._method: Method = method
         self._prototypes = prototypes
         self._preset: Literal["exact", "fast"] = preset
         self._window_s = window_s
@@ -172,11 +239,15 @@ class MotionStage:
             np.zeros(MOUTH_SIZE[::-1], np.uint8),
         )
         engine.set_reference(blank)
-        engine.column(blank)
+        engine.column(0, blank)
         self._free.append(engine)
 
     def _take(self) -> _Engine:
-        return self._free.pop() if self._free else _Engine(self._prototypes, self._preset)
+        return (
+            self._free.pop()
+            if self._free
+            else _Engine(self._prototypes, self._preset, self._method)
+        )
 
     def _release(self, window: _Window | None) -> None:
         if window is not None:
@@ -192,7 +263,8 @@ class MotionStage:
             state = None
         if state is None:
             state = self._faces[face.face] = _FaceMotion()
-        held = _Held(face.stamp, face.eye, face.mouth)
+        shut = self._method == "mespot" and state.lids(face.eye_openness, face.stamp.pts)
+        held = _Held(face.stamp, face.eye, face.mouth, shut)
         state.held.append(held)
         if state.current is None:
             state.current = self._window(face.stamp.frame)
@@ -220,7 +292,7 @@ class MotionStage:
                 columns.append(offer)
             elif offer == "full" and window is not None and window.reference is not None:
                 yield WindowEnd(held.stamp, face, window.reference.frame, "full")
-        yield Curves(held.stamp, face, columns, held.eye, held.mouth)
+        yield Curves(held.stamp, face, columns, held.shut, held.eye, held.mouth)
 
     def _stride(self, stride: Stride) -> Iterator[Curves | WindowEnd]:
         state = self._faces.get(stride.face)
@@ -246,8 +318,8 @@ class MotionStage:
     def _begins_at(state: _FaceMotion, window: _Window, start: int) -> bool:
         if window.reference is None:
             return window.start == start
-        first = next((h.stamp.frame for h in state.held if h.stamp.frame >= start), None)
-        return first == window.reference.frame
+        frames = ((held.stamp, held.shut) for held in state.held)
+        return reference_of(frames, start) == window.reference.frame
 
     def _catch_up(
         self, face: int, state: _FaceMotion, window: _Window
@@ -255,7 +327,7 @@ class MotionStage:
         for held in state.held:
             offer = window.offer(held, self._window_s)
             if isinstance(offer, Column):
-                yield Curves(held.stamp, face, [offer])
+                yield Curves(held.stamp, face, [offer], held.shut)
             elif offer == "full" and window.reference is not None:
                 yield WindowEnd(held.stamp, face, window.reference.frame, "full")
                 return

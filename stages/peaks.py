@@ -53,6 +53,8 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from stages.items import Side
+
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -104,6 +106,7 @@ class AUSpan(NamedTuple):
     apex: int
     offset: int
     value: float
+    side: Side = "both"
 
 
 class AUPeak(NamedTuple):
@@ -112,6 +115,15 @@ class AUPeak(NamedTuple):
     au: int
     apex: int
     value: float
+    side: Side = "both"
+
+
+class Veto(NamedTuple):
+    """What could have kept an expression from being one: what was seen, and the limit."""
+
+    name: str
+    value: float
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,9 @@ class Expression:
     """A fused interval [onset, offset] of a window, indices inclusive (eq. 26).
 
     ``apex`` is where the sum of y_j / theta_j over its AUs is greatest; ``aus``
-    is sorted by column, one entry an AU.
+    is sorted by column, one entry an AU. Joint explanation adds its ``height`` in standard
+    deviations of the face's noise, the share of the movement ``explained``, and what each
+    veto saw.
     """
 
     onset: int
@@ -127,6 +141,9 @@ class Expression:
     offset: int
     kind: Literal["micro", "macro"]
     aus: tuple[AUSpan, ...]
+    height: float = 0.0
+    explained: float = 0.0
+    vetoes: tuple[Veto, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,6 +170,7 @@ class Retraction:
 
     number: int
     merged_into: int | None
+    reason: str = ""
 
 
 Update = Announcement | Final | Retraction
@@ -173,7 +191,12 @@ class _Span(NamedTuple):
 # ---------------------------------------------------------------- primitives
 
 
-def _check_thetas(thetas: npt.ArrayLike) -> Array:
+def check_thetas(thetas: npt.ArrayLike) -> Array:
+    """``thetas`` as (V,) float64.
+
+    Raises:
+        ValueError: not a vector of finite numbers above 0.
+    """
     array = np.array(thetas, dtype=np.float64)
     if array.ndim != 1 or not array.size:
         raise ValueError(f"thetas must have shape (V,), V >= 1, not {array.shape}")
@@ -344,7 +367,7 @@ def spot_window(
     Raises:
         ValueError: shapes disagree, times do not increase, a number is not finite.
     """
-    limits = _check_thetas(thetas)
+    limits = check_thetas(thetas)
     clock, curves = _check_window(times, values, limits.size)
     if not len(clock):
         return []
@@ -672,7 +695,7 @@ class StreamingSpotter:
     """
 
     def __init__(self, thetas: npt.ArrayLike, params: SpotParams) -> None:
-        self._track = _Track(_check_thetas(thetas), params)
+        self._track = _Track(check_thetas(thetas), params)
         self._units = [_Unit(self._track, au) for au in range(self._track.thetas.size)]
         self._spans: list[_Span] = []  # resolved, not yet final
         self._open: list[Announcement] = []

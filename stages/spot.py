@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from stages.items import (
     AUInterval,
@@ -23,16 +22,13 @@ from stages.items import (
     Item,
     Stamp,
     Stride,
+    Veto,
     WindowEnd,
 )
-from stages.peaks import (
-    Announcement,
-    Expression,
-    Final,
-    SpotParams,
-    StreamingSpotter,
-    Update,
-)
+from stages.joint import Memory
+from stages.peaks import Announcement, Expression, Final, Update
+from stages.rules import Rules, WindowSpotter
+from stages.window import reference_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,7 @@ class _Held:
     stamp: Stamp
     eye: Grey | None
     mouth: Grey | None
+    shut: bool
 
 
 @dataclass
@@ -50,12 +47,14 @@ class _Window:
 
     reference: int
     stamps: list[Stamp] = field(default_factory=list)
-    values: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
+    shut: list[bool] = field(default_factory=list)
     end: WindowEnd | None = None
 
-    def append(self, stamp: Stamp, values: npt.NDArray[np.float32]) -> None:
+    def append(self, stamp: Stamp, column: Column, shut: bool) -> None:
         self.stamps.append(stamp)
-        self.values.append(values)
+        self.columns.append(column)
+        self.shut.append(shut)
 
 
 @dataclass
@@ -63,7 +62,7 @@ class _Current:
     """The window that is being spotted."""
 
     window: _Window
-    spotter: StreamingSpotter
+    spotter: WindowSpotter
     since: Stamp | None  # the frame that made it current, where it was known before
     said: dict[int, Interval] = field(default_factory=dict)  # open, by the spotter's number
     ids: dict[int, str] = field(default_factory=dict)
@@ -77,6 +76,7 @@ class _Face:
 
     stream: str
     face: int
+    memory: Memory | None
     count: int = 0  # announcements, for ids
     current: _Current | None = None
     waiting: dict[int, _Window] = field(default_factory=dict)
@@ -97,8 +97,8 @@ class _Face:
     def aim(self) -> None:
         """Settle on the reference of the window to come, as soon as its frame is held."""
         if self.next is not None and self.target is None:
-            asked = self.next
-            self.target = min((frame for frame in self.held if frame >= asked), default=None)
+            frames = ((self.held[k].stamp, self.held[k].shut) for k in sorted(self.held))
+            self.target = reference_of(frames, self.next)
 
 
 class SpotStage:
@@ -117,35 +117,21 @@ class SpotStage:
     restarted), it is given up as a gap after ``window_s``.
 
     Args:
-        aus: action unit of each row of W (eq. 23), length V.
-        thetas: (V,) thresholds theta_j of eq. 24.
-        params: parameters of the rules.
+        rules: how a window is spotted.
         window_s: length N of the sliding window, seconds.
         epoch: distinguishes the ids of a restarted stage.
 
     Raises:
-        ValueError: lengths differ or a value is out of range.
+        ValueError: a value is out of range.
     """
 
-    def __init__(
-        self,
-        aus: Sequence[int],
-        thetas: npt.ArrayLike,
-        params: SpotParams,
-        window_s: float = 7.0,
-        epoch: int = 0,
-    ) -> None:
-        self._aus = tuple(int(au) for au in aus)
-        self._thetas = np.array(thetas, dtype=np.float64)
-        if self._thetas.shape != (len(self._aus),):
-            raise ValueError(f"{len(self._aus)} AUs need as many thetas, not {self._thetas.shape}")
+    def __init__(self, rules: Rules, window_s: float = 7.0, epoch: int = 0) -> None:
         if not window_s > 0:
             raise ValueError(f"window_s must be above 0 s, not {window_s}")
-        self._params = params
+        self._rules = rules
         self._window_s = window_s
         self._epoch = epoch
         self._faces: dict[tuple[str, int], _Face] = {}
-        StreamingSpotter(self._thetas, params)  # refuses bad thetas now rather than later
 
     def process(self, item: Item) -> Iterable[Interval | Stride]:
         """Take one item.
@@ -175,7 +161,7 @@ class SpotStage:
             current = face.current
             if current is not None:
                 stamp = _later(current.window.stamps[-1], current.since)
-                out.extend(self._close(face, current, stamp))
+                out.extend(self._close(face, current, stamp, True))
             face.forget()
         return out
 
@@ -193,7 +179,7 @@ class SpotStage:
     def _face(self, stamp: Stamp, face: int) -> _Face:
         key = (stamp.stream, face)
         if key not in self._faces:
-            self._faces[key] = _Face(stamp.stream, face)
+            self._faces[key] = _Face(stamp.stream, face, self._rules.memory())
         return self._faces[key]
 
     def _curves(self, item: Curves) -> list[Interval | Stride]:
@@ -208,15 +194,13 @@ class SpotStage:
             out.extend(self._abandon(face, item.stamp, "gap"))
             self._hold(face, item)
         for column in columns:
-            out.extend(self._column(face, item.stamp, column))
+            out.extend(self._column(face, item, column))
         return out
 
     def _check(self, face: _Face, stamp: Stamp, column: Column) -> None:
-        values = np.asarray(column.values)
-        if values.shape != self._thetas.shape:
-            raise ValueError(f"a column has shape {values.shape}, not {self._thetas.shape}")
-        if not (np.isfinite(values).all() and np.isfinite(stamp.pts)):
-            raise ValueError(f"the curves of frame {stamp.frame} are not finite")
+        fault = self._rules.check(column)
+        if fault or not np.isfinite(stamp.pts):
+            raise ValueError(f"the curves of frame {stamp.frame}: {fault or 'time is not finite'}")
         window = _known(face, column.reference)
         if window is None or not window.stamps or stamp.frame <= window.stamps[-1].frame:
             return
@@ -235,7 +219,7 @@ class SpotStage:
         stamp = item.stamp
         old = face.held.get(stamp.frame)
         if old is None or item.eye is not None:
-            face.held[stamp.frame] = _Held(stamp, item.eye, item.mouth)
+            face.held[stamp.frame] = _Held(stamp, item.eye, item.mouth, item.shut)
         face.aim()
         if face.current is None:
             # a window begins at most its length before the last one closed, and is
@@ -243,8 +227,8 @@ class SpotStage:
             oldest = face.newest - 2 * self._window_s
             face.held = {k: held for k, held in face.held.items() if held.stamp.pts >= oldest}
 
-    def _column(self, face: _Face, stamp: Stamp, column: Column) -> Iterator[Interval | Stride]:
-        reference = column.reference
+    def _column(self, face: _Face, item: Curves, column: Column) -> Iterator[Interval | Stride]:
+        stamp, reference = item.stamp, column.reference
         current = face.current
         if current is None and self._expected(face, reference):
             current = self._enter(face, face.waiting.pop(reference, _Window(reference)))
@@ -255,7 +239,7 @@ class SpotStage:
             window = face.waiting[reference] = _Window(reference)
         if window.stamps and stamp.frame <= window.stamps[-1].frame:
             return  # a repetition
-        window.append(stamp, column.values)
+        window.append(stamp, column, item.shut)
         if current is not None and window is current.window:
             yield from self._catch_up(face, current)
 
@@ -265,7 +249,7 @@ class SpotStage:
 
     def _enter(self, face: _Face, window: _Window) -> _Current:
         """Make a window current."""
-        spotter = StreamingSpotter(self._thetas, self._params)
+        spotter = self._rules.spotter(face.memory)
         face.current = _Current(window, spotter, face.since)
         face.progress = face.newest
         face.waiting.clear()
@@ -277,9 +261,10 @@ class SpotStage:
         """Give the spotter the columns that it has not had."""
         window = current.window
         while current.taken < len(window.stamps):
-            stamp, values = window.stamps[current.taken], window.values[current.taken]
+            k = current.taken
             current.taken += 1
-            updates = current.spotter.push(stamp.pts, values)
+            stamp = window.stamps[k]
+            updates = current.spotter.push(stamp.pts, window.columns[k], window.shut[k])
             yield from self._tell(face, current, updates, _later(stamp, current.since), True)
         face.progress = face.newest
 
@@ -301,7 +286,7 @@ class SpotStage:
         """Close windows that have ended, enter the next ones, until one is still open."""
         while (current := face.current) is not None and (end := current.window.end) is not None:
             stamp = _later(end.stamp, current.since)
-            yield from self._close(face, current, stamp)
+            yield from self._close(face, current, stamp, end.reason == "end")
             face.next = self._next(face, current, end.stamp)
             if end.reason == "end" and face.next > end.stamp.frame:
                 face.forget()
@@ -333,8 +318,10 @@ class SpotStage:
             (k for k, held in face.held.items() if held.stamp.pts >= half), default=end.frame + 1
         )
 
-    def _close(self, face: _Face, current: _Current, stamp: Stamp) -> Iterator[Interval | Stride]:
-        yield from self._tell(face, current, current.spotter.close(), stamp, False)
+    def _close(
+        self, face: _Face, current: _Current, stamp: Stamp, complete: bool
+    ) -> Iterator[Interval | Stride]:
+        yield from self._tell(face, current, current.spotter.close(complete), stamp, False)
 
     def _abandon(self, face: _Face, stamp: Stamp, reason: str) -> list[Interval | Stride]:
         """Break off the current window and forget the others."""
@@ -364,9 +351,9 @@ class SpotStage:
             elif isinstance(update, Final):
                 yield self._final(face, current, update, decided)
             else:
-                into = current.ids[update.merged_into] if update.merged_into is not None else ""
-                said = current.said.pop(update.number)
-                yield _withdrawn(said, decided, f"merged into {into}")
+                into = update.merged_into
+                why = update.reason if into is None else f"merged into {current.ids[into]}"
+                yield _withdrawn(current.said.pop(update.number), decided, why)
         if stride and current.last > before:
             yield Stride(face.face, current.window.reference, current.last + 1, closed=False)
 
@@ -385,7 +372,7 @@ class SpotStage:
             apex=stamps[update.apex],
             offset=None,
             aus=[
-                AUInterval(self._aus[p.au], "both", p.value, None, stamps[p.apex], None)
+                AUInterval(self._rules.aus[p.au], p.side, p.value, None, stamps[p.apex], None)
                 for p in update.aus
             ],
             decided=decided,
@@ -409,8 +396,8 @@ class SpotStage:
             offset=stamps[found.offset],
             aus=[
                 AUInterval(
-                    self._aus[span.au],
-                    "both",
+                    self._rules.aus[span.au],
+                    span.side,
                     span.value,
                     stamps[span.onset],
                     stamps[span.apex],
@@ -421,6 +408,9 @@ class SpotStage:
             decided=decided,
             reference=current.window.reference,
             evidence=_evidence(face, stamps, found),
+            height=found.height,
+            explained=found.explained,
+            vetoes=[Veto(*veto) for veto in found.vetoes],
         )
 
 

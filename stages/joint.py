@@ -1,0 +1,656 @@
+"""Spotting by joint explanation, one frame at a time.
+
+Every AU (both sides, left, right) has a detection curve: the matched filter of its
+prototype in this face's own noise (``stages.noise``), of unit variance. As in eq. 24 a
+point is a peak when its curve has risen by more than theta since the lowest point of the
+``search_s`` before it, and has fallen by more than theta since. The strongest curve at that
+moment names the time; the movement from the point before the rise to the peak is then
+explained jointly by the few AUs that need to be in it, and the curve of *that* mixture, which
+takes the place of the union of overlapping intervals (eqs 25-26), carries the borders.
+
+An expression is vetoed when its AUs leave too much of the movement unexplained (head
+motion, light, a hand), when the blink explains most of it, and when it is one of a train of
+movements of the mouth (speech). While the eyes are shut, and a moment before and after, the
+curves hold their last value.
+
+Borders lie where the movement's profile is at 2 % of its height. That is below the noise;
+the time between a quarter and three quarters of the height is measured instead and drawn
+out, as a minimum-jerk movement (Flash & Hogan 1985) goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.joint import BLINK, JointModel, Side
+from stages.mixture import needed, nonnegative
+from stages.noise import Filters, Noise, explainers
+from stages.peaks import Announcement, AUPeak, AUSpan, Expression, Final, Retraction, Update, Veto
+
+Array = npt.NDArray[np.float64]
+
+_TICK = 1e-6
+# the minimum-jerk step reaches 2, 25 and 75 % of its height at these shares of its time
+_AT_2, _AT_25, _AT_75 = 0.1355, 0.3594, 0.6406
+_ONE_SIDED = 0.35  # a side that moves less than this share of the other does not count
+_MOUTH = frozenset((10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28))
+_FEWEST_ENERGY = 12.0
+_MOST_AUS = 4
+_RIDGE = 0.02
+_STRONGER = 1.3  # a movement so many times as strong takes the place of the one followed
+_HOPELESS = 0.6  # a movement explained to less than this share of what is asked is dropped
+_TOGETHER_S = 0.12  # curves that peak within belong to one movement
+
+
+@dataclass(frozen=True)
+class JointParams:
+    """Parameters of the rules; times in seconds, levels in standard deviations.
+
+    Attributes:
+        theta: a curve must rise and fall by more than this.
+        search_s: m of eq. 24: the rise is measured from the lowest point within.
+        hold_s: a movement that has not fallen so long after its peak is given up.
+        fall: and by more than this share of the rise.
+        smooth_s: half width of the Hann low-pass.
+        shut_before_s: the curves hold so long before the lids are seen shut.
+        shut_after_s: and so long after.
+        border: the movement is over when this share of its height is left.
+        stall_s: or when it has not fallen further for so long.
+        least: an expression's own height, prototype errors included, is at least this.
+        explained: share of the movement that its AUs must explain.
+        gain: a further AU must explain this share more.
+        mismatch: how many times the training faces' spread prototypes may be wrong.
+        speech_s: movements of the mouth that follow so soon on another are speech.
+        wait_s: a movement of the mouth is held back so long to see whether it goes on.
+        train: a movement counts for speech from this share of the other's height.
+        micro_s: a shorter expression is micro.
+        calibrate_s: for so long after a face is first seen nothing is spotted.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    theta: float = 8.0
+    search_s: float = 1.0
+    hold_s: float = 2.0
+    fall: float = 0.35
+    smooth_s: float = 0.066
+    shut_before_s: float = 0.033
+    shut_after_s: float = 0.067
+    border: float = 0.15
+    stall_s: float = 0.17
+    least: float = 6.0
+    explained: float = 0.45
+    gain: float = 0.12
+    mismatch: float = 2.0
+    speech_s: float = 0.6
+    wait_s: float = 0.22
+    train: float = 0.3
+    micro_s: float = 0.5
+    calibrate_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        above = (self.theta, self.search_s, self.hold_s, self.stall_s, self.micro_s)
+        if not all(value > 0 for value in above):
+            raise ValueError(f"theta and the times of the rules must be above 0: {self}")
+        shares = (self.fall, self.border, self.explained, self.gain, self.train)
+        if not all(0 <= value < 1 for value in shares):
+            raise ValueError(f"shares lie in 0..1: {self}")
+        if min(self.smooth_s, self.speech_s, self.wait_s, self.mismatch, self.calibrate_s) < 0:
+            raise ValueError(f"times must be 0 s or more: {self}")
+
+
+@dataclass
+class Memory:
+    """What is known of a face beyond one window."""
+
+    noise: Noise
+    mouth_until: float = -np.inf  # end of the last movement of the mouth, source time
+    mouth_height: float = 0.0
+    speaking: bool = False
+    first: float | None = None  # source time of the first frame
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """A movement explained by AUs."""
+
+    weights: Array  # (R,), px of the crop
+    curve: Array  # (K,) such that curve @ x is the mixture's own, in standard deviations
+    height: float
+    explained: float
+
+    def strongest(self, model: JointModel) -> int:
+        return model.rows[int(self.weights.argmax())][0]
+
+
+@dataclass
+class _Movement:
+    """A movement that has been found and is followed to its end."""
+
+    base: int
+    peak: int
+    height: float  # of its curve
+    filters: Filters
+    curve: Array
+    number: int = -1  # of its announcement, if there is one
+
+
+@dataclass
+class _Held:
+    """An expression of the mouth that waits for what follows."""
+
+    expression: Expression
+    number: int
+    end: int
+    height: float
+
+
+@dataclass
+class _Candidates:
+    """Per detection curve: risen, not yet fallen."""
+
+    risen: npt.NDArray[np.bool_]
+    height: Array
+    peak: npt.NDArray[np.int64]
+    base: npt.NDArray[np.int64]
+
+    @classmethod
+    def none(cls, count: int) -> _Candidates:
+        zeros = np.zeros(count, np.int64)
+        return cls(np.zeros(count, np.bool_), np.zeros(count), zeros, zeros.copy())
+
+
+@dataclass
+class _Frames:
+    """The window's frames so far."""
+
+    times: list[float] = field(default_factory=list)
+    parts: list[Array] = field(default_factory=list)  # (2, K) as they came
+    shut: list[bool] = field(default_factory=list)
+    bridged: list[Array] = field(default_factory=list)  # (K,)
+    held: list[bool] = field(default_factory=list)
+
+
+class JointSpotter:
+    """Expressions of one window, column by column.
+
+    Every ``Announcement`` is closed by exactly one ``Final`` or ``Retraction`` with its
+    number. AUs are numbered by their place in ``model.aus``.
+
+    Args:
+        model: the joint model.
+        memory: what is known of the face; changed as frames come.
+        params: the rules' parameters.
+    """
+
+    def __init__(self, model: JointModel, memory: Memory, params: JointParams) -> None:
+        self._model = model
+        self._memory = memory
+        self._params = params
+        self._names, _ = model.templates()
+        order = {au: i for i, au in enumerate(model.aus)}
+        self._groups = np.array([order[au] for au, _ in model.rows], np.int64)
+        self._mouth_curves = np.array([au in _MOUTH for au, _ in self._names])
+        self._frames = _Frames()
+        self._x = np.zeros((64, model.size))  # smoothed projections of the judged frames
+        self._t = np.zeros(64)
+        self._expression = np.zeros(64, np.bool_)
+        self._n = 0  # judged
+        self._learned = 0  # next frame to look at for learning
+        self._after = 1  # nothing begins before this frame
+        self._candidates = _Candidates.none(len(self._names))
+        self._movement: _Movement | None = None
+        self._held: _Held | None = None
+        self._numbers = 0
+        self._closed = False
+
+    # ------------------------------------------------------------ frames
+
+    def push(self, time: float, parts: npt.ArrayLike, shut: bool) -> list[Update]:
+        """Take the next column.
+
+        Args:
+            time: source time, s.
+            parts: (2, K) projections of the eye and of the mouth region.
+            shut: the eyes are seen shut.
+
+        Raises:
+            ValueError: wrong shape, not finite, or not after the last one; the column
+                is then not taken.
+        """
+        if self._closed:
+            raise ValueError("this window was closed; make a new JointSpotter")
+        array = np.asarray(parts, np.float64)
+        frames = self._frames
+        if array.shape != (2, self._model.size):
+            raise ValueError(f"a column has shape {array.shape}, not {(2, self._model.size)}")
+        if not (np.isfinite(time) and np.isfinite(array).all()):
+            raise ValueError("time and column must be finite")
+        if frames.times and time <= frames.times[-1]:
+            raise ValueError(f"times must increase strictly: {time} s came too late")
+        frames.times.append(time)
+        frames.parts.append(array)
+        frames.shut.append(shut)
+        if self._memory.first is None:
+            self._memory.first = time
+        return self._advance(closing=False)
+
+    def close(self, complete: bool = True) -> list[Update]:
+        """The window ends here.
+
+        Args:
+            complete: nothing follows; otherwise a movement that is not over is left to
+                the next window, which sees it whole.
+        """
+        if self._closed:
+            raise ValueError("this window was closed; make a new JointSpotter")
+        updates = self._advance(closing=True)
+        self._closed = True
+        movement, self._movement = self._movement, None
+        if movement is not None:
+            if complete:
+                updates += self._finish(movement, self._n - 1)
+            elif movement.number >= 0:
+                updates.append(Retraction(movement.number, None, "left to the next window"))
+        return updates + self._release()
+
+    def abandon(self) -> list[Retraction]:
+        """The window is broken off: every open announcement is withdrawn."""
+        if self._closed:
+            raise ValueError("this window was closed; make a new JointSpotter")
+        self._closed = True
+        numbers = [x.number for x in (self._movement, self._held) if x is not None]
+        self._movement = self._held = None
+        return [Retraction(number, None) for number in numbers if number >= 0]
+
+    def _advance(self, closing: bool) -> list[Update]:
+        self._bridge(closing)
+        updates: list[Update] = []
+        while self._smooth_next(closing):
+            updates += self._judge(self._n - 1)
+        return updates
+
+    def _bridge(self, closing: bool) -> None:
+        """Hold the last value where the lids are moving."""
+        frames, params = self._frames, self._params
+        newest = frames.times[-1] if frames.times else 0.0
+        while len(frames.bridged) < len(frames.times):
+            i = len(frames.bridged)
+            now = frames.times[i]
+            if not closing and newest - now + _TICK < params.shut_before_s:
+                return
+            held = self._shut_about(i)
+            frames.held.append(held)
+            value = frames.parts[i].sum(axis=0)
+            frames.bridged.append(frames.bridged[i - 1] if held and i > 1 else value)
+            if i == 1:  # the reference against itself has no noise at all: it is no frame
+                frames.bridged[0] = frames.bridged[1]
+
+    def _shut_about(self, i: int) -> bool:
+        frames, params = self._frames, self._params
+        now = frames.times[i]
+        k = i
+        while k >= 0 and now - frames.times[k] <= params.shut_after_s + _TICK:
+            if frames.shut[k]:
+                return True
+            k -= 1
+        k = i + 1
+        while k < len(frames.times) and frames.times[k] - now <= params.shut_before_s + _TICK:
+            if frames.shut[k]:
+                return True
+            k += 1
+        return False
+
+    def _smooth_next(self, closing: bool) -> bool:
+        """Low-pass the next frame if its neighbours are complete."""
+        i, frames, half = self._n, self._frames, self._params.smooth_s
+        if i >= len(frames.bridged) or (i == 0 and len(frames.bridged) < 2 and not closing):
+            return False
+        now = frames.times[i]
+        low = i
+        while low > 0 and now - frames.times[low - 1] + _TICK < half:
+            low -= 1
+        high = i + 1
+        while high < len(frames.bridged) and frames.times[high] - now + _TICK < half:
+            high += 1
+        if high == len(frames.bridged) and not closing:
+            return False
+        self._take(now, self._low_passed(now, low, high))
+        return True
+
+    def _low_passed(self, now: float, low: int, high: int) -> Array:
+        frames, half = self._frames, self._params.smooth_s
+        if high - low == 1:
+            return frames.bridged[low]
+        times = np.array(frames.times[low:high])
+        weight = 1.0 + np.cos((times - now) * (np.pi / half))
+        value: Array = weight @ np.array(frames.bridged[low:high]) / weight.sum()
+        return value
+
+    def _take(self, time: float, value: Array) -> None:
+        if self._n == len(self._t):
+            self._x = np.concatenate([self._x, np.zeros_like(self._x)])
+            self._t = np.concatenate([self._t, np.zeros_like(self._t)])
+            more = np.zeros(len(self._expression), np.bool_)
+            self._expression = np.concatenate([self._expression, more])
+        self._x[self._n], self._t[self._n] = value, time
+        self._n += 1
+
+    # ------------------------------------------------------------ rules
+
+    def _judge(self, i: int) -> list[Update]:
+        self._learn(i)
+        updates = self._hear(i)
+        self._follow(i)
+        updates += self._search(i)
+        movement = self._movement
+        if movement is not None and self._is_over(movement, i):
+            self._movement = None
+            updates += self._finish(movement, i)
+        return updates
+
+    def _learn(self, i: int) -> None:
+        """Learn frames that are old enough and belong to no expression."""
+        noise = self._memory.noise
+        newest = self._t[i] - noise.params.delay_s + _TICK
+        while self._learned < i and self._t[self._learned] <= newest:
+            j = self._learned
+            self._learned += 1
+            if j > 1 and noise.due(self._t[j]) and not self._excluded(j):
+                noise.learn(float(self._t[j]), self._differences(j))
+
+    def _excluded(self, j: int) -> bool:
+        return bool(self._frames.held[j] or self._expression[j])
+
+    def _differences(self, j: int) -> Array:
+        earlier = []
+        for lag in self._memory.noise.params.lags_s:
+            k = int(np.searchsorted(self._t[:j], self._t[j] - lag + _TICK, side="right")) - 1
+            if k >= 1 and not self._excluded(k):
+                earlier.append(self._x[j] - self._x[k])
+        return np.array(earlier).reshape(-1, self._model.size)
+
+    def _follow(self, i: int) -> None:
+        """Which curves have risen by more than theta, from where, and how high (eq. 24)."""
+        params, found = self._params, self._candidates
+        low = int(np.searchsorted(self._t[:i], self._t[i] - params.search_s - _TICK))
+        low = max(self._after, low)
+        assert self._memory.first is not None
+        if low >= i or self._t[i] - self._memory.first < params.calibrate_s:
+            return
+        detect = self._memory.noise.filters.detect
+        curves = self._x[low : i + 1] @ detect.T
+        rise = curves[-1] - curves[:-1].min(axis=0)
+        height = np.einsum("vk,vk->v", detect, self._x[i] - self._x[found.base])
+        higher = found.risen & (height > found.height)
+        found.height[higher], found.peak[higher] = height[higher], i
+        new = ~found.risen & (rise > params.theta)
+        base = low + curves[:-1].argmin(axis=0)
+        found.height[new], found.peak[new], found.base[new] = rise[new], i, base[new]
+        found.risen |= new
+        found.risen &= self._t[i] - self._t[found.peak] <= params.hold_s + _TICK
+
+    def _search(self, i: int) -> list[Update]:
+        """The strongest curve that has risen and fallen is a movement."""
+        params, found = self._params, self._candidates
+        detect = self._memory.noise.filters.detect
+        drop = np.einsum("vk,vk->v", detect, self._x[found.peak] - self._x[i])
+        fallen = found.risen & (drop > np.maximum(params.theta, params.fall * found.height))
+        if self._movement is not None:
+            fallen &= found.height > _STRONGER * self._movement.height
+        if not fallen.any():
+            return []
+        updates: list[Update] = []
+        if self._movement is not None:
+            updates = self._refused(self._movement, "part of a stronger movement")
+        return [*updates, *self._begin(self._chosen(fallen))]
+
+    def _chosen(self, fallen: npt.NDArray[np.bool_]) -> int:
+        """The strongest of those that have fallen, or one that peaks with it and is stronger."""
+        found = self._candidates
+        first = int(np.where(fallen, found.height, 0.0).argmax())
+        apart = np.abs(self._t[found.peak] - self._t[found.peak[first]])
+        near = found.risen & (apart <= _TOGETHER_S)
+        return int(np.where(near, found.height, 0.0).argmax())
+
+    def _begin(self, curve: int) -> list[Update]:
+        found = self._candidates
+        base, peak = int(found.base[curve]), int(found.peak[curve])
+        noise = self._memory.noise.filters
+        movement = self._x[peak] - self._x[base]
+        weights = nonnegative(noise.gram, noise.rows @ movement, _RIDGE, 60)
+        mixture = np.asarray(weights @ noise.rows)
+        self._movement = _Movement(base, peak, float(found.height[curve]), noise, mixture)
+        explained = self._explain(noise, movement)
+        if explained is None or explained.explained < _HOPELESS * self._params.explained:
+            refused, self._movement = self._movement, None
+            return self._refused(refused, "not explained by action units")
+        if self._refusal(explained):
+            return []
+        return [self._announce(self._movement, peak, explained)]
+
+    def _announce(self, movement: _Movement, apex: int, mixture: _Mixture) -> Announcement:
+        movement.number = self._numbers
+        self._numbers += 1
+        spans = self._spans(mixture, apex, apex, apex)
+        peaks = tuple(AUPeak(span.au, apex, span.value, span.side) for span in spans)
+        return Announcement(movement.number, peaks[0].au, apex, peaks)
+
+    def _is_over(self, movement: _Movement, i: int) -> bool:
+        params = self._params
+        curve = (self._x[movement.base : i + 1] - self._x[movement.base]) @ movement.curve
+        top = int(curve.argmax())
+        low = top + int(curve[top:].argmin())
+        since = self._t[i] - self._t[movement.base + low] + _TICK
+        if curve[-1] <= params.border * curve[top]:
+            return True
+        rising = curve[-1] > curve[low] + 0.1 * curve[top]
+        return bool((since >= params.stall_s and rising) or since >= 2 * params.stall_s)
+
+    def _finish(self, movement: _Movement, i: int) -> list[Update]:
+        """The movement is over at frame ``i``: an expression, or nothing."""
+        base = movement.base
+        curve = (self._x[base : i + 1] - self._x[base]) @ movement.curve
+        top = int(curve.argmax())
+        end = base + top + int(curve[top:].argmin())
+        straight = np.linspace(0.0, 1.0, end - base + 1)[:, None]
+        path = self._x[base : end + 1] - self._x[base]
+        path = path - straight * path[-1]
+        apex = int((path @ movement.curve).argmax())
+        about = path[max(apex - 1, 0) : apex + 2].mean(axis=0)
+        mixture = self._explain(movement.filters, about)
+        if mixture is None:
+            return self._refused(movement, "too weak")
+        expression = self._expressed(path, base, mixture)
+        refusal = self._refusal(mixture)
+        mouth = mixture.strongest(self._model) in _MOUTH
+        if mouth and not refusal and self._goes_on(expression, movement.height):
+            refusal = "speech"
+        if mouth:
+            self._remember(end, movement.height, refusal == "speech")
+        if refusal:
+            return self._refused(movement, refusal)
+        return self._accepted(movement, expression, mixture, end, mouth)
+
+    def _explain(self, noise: Filters, movement: Array) -> _Mixture | None:
+        """The few AUs that explain ``movement`` (K,), their prototypes' errors allowed for."""
+        params, model = self._params, self._model
+        rows, gram, widened = noise.rows, noise.gram, noise.covariance
+        for widen in (True, True, False):
+            target = np.ascontiguousarray(rows @ movement)
+            weights, energy = needed(
+                gram, target, self._groups, params.gain, _FEWEST_ENERGY, _MOST_AUS
+            )
+            if energy <= 0:
+                return None
+            if widen:
+                widened = self._widened(noise.covariance, weights)
+                rows, gram = explainers(model, widened)
+        total = float(movement @ np.linalg.solve(widened, movement))
+        height = float(np.sqrt(energy))
+        return _Mixture(weights, np.asarray(weights @ rows) / height, height, energy / total)
+
+    def _widened(self, covariance: Array, weights: Array) -> Array:
+        wide = covariance.copy()
+        for row in np.flatnonzero(weights):
+            au = self._model.rows[row][0]
+            wide += self._params.mismatch * weights[row] ** 2 * self._model.mismatch[au]
+        return wide
+
+    def _refusal(self, mixture: _Mixture) -> str:
+        if mixture.strongest(self._model) == BLINK:
+            return "blink"
+        if mixture.height <= self._params.least:
+            return "too weak"
+        if mixture.explained <= self._params.explained:
+            return "not explained by action units"
+        return ""
+
+    def _expressed(self, path: Array, base: int, mixture: _Mixture) -> Expression:
+        curve = path @ mixture.curve
+        apex = int(curve.argmax())
+        times = self._t[base : base + len(path)]
+        onset = _nearest(times, _drawn_out(times, curve, apex, -1))
+        offset = _nearest(times, _drawn_out(times, curve, apex, 1))
+        kind: Literal["micro", "macro"] = (
+            "micro" if times[offset] - times[onset] + _TICK < self._params.micro_s else "macro"
+        )
+        spans = self._spans(mixture, base + onset, base + apex, base + offset)
+        return Expression(base + onset, base + apex, base + offset, kind, spans)
+
+    def _spans(self, mixture: _Mixture, onset: int, apex: int, offset: int) -> tuple[AUSpan, ...]:
+        """The AUs, the strongest first; the blink that goes along with others is left out."""
+        spans = []
+        for number, au in enumerate(self._model.aus):
+            left, right = (mixture.weights[self._model.index(au, h)] for h in ("left", "right"))
+            value = float(max(left, right))
+            if value > 0 and au != BLINK:
+                side = _side(float(left), float(right))
+                spans.append(AUSpan(number, onset, apex, offset, value, side))
+        return tuple(sorted(spans, key=lambda span: -span.value))
+
+    # ------------------------------------------------------------ speech
+
+    def _goes_on(self, expression: Expression, height: float) -> bool:
+        """Whether this movement of the mouth follows so soon on another that it is speech."""
+        memory, params = self._memory, self._params
+        soon = self._t[expression.onset] - memory.mouth_until < params.speech_s
+        return soon and (memory.speaking or memory.mouth_height > params.train * height)
+
+    def _remember(self, end: int, height: float, speech: bool) -> None:
+        memory = self._memory
+        late = self._t[end] - memory.mouth_until > self._params.search_s
+        if late or height > self._params.train * memory.mouth_height:
+            memory.mouth_until = float(self._t[end])
+            memory.mouth_height, memory.speaking = height, speech
+
+    def _hear(self, i: int) -> list[Update]:
+        """Let go of the expression held back, or see that the mouth goes on moving."""
+        held, params = self._held, self._params
+        if held is None:
+            return []
+        if self._t[i] - self._t[held.end] > params.wait_s + _TICK:
+            return self._release()
+        detect = self._memory.noise.filters.detect[self._mouth_curves]
+        curves = self._x[held.end : i + 1] @ detect.T
+        if len(curves) < 2:
+            return []
+        rise = float((curves[-1] - curves[:-1].min(axis=0)).max())
+        if rise <= max(params.theta, params.train * held.height):
+            return []
+        self._held = None
+        self._memory.speaking = True
+        return [Retraction(held.number, None, "speech")]
+
+    def _release(self) -> list[Update]:
+        held, self._held = self._held, None
+        return [] if held is None else [Final(held.number, held.expression)]
+
+    # ------------------------------------------------------------ results
+
+    def _refused(self, movement: _Movement, reason: str) -> list[Update]:
+        found = self._candidates
+        found.risen &= np.abs(self._t[found.peak] - self._t[movement.peak]) > _TOGETHER_S
+        if movement.number < 0:
+            return []
+        return [Retraction(movement.number, None, reason)]
+
+    def _accepted(
+        self,
+        movement: _Movement,
+        expression: Expression,
+        mixture: _Mixture,
+        end: int,
+        mouth: bool,
+    ) -> list[Update]:
+        updates: list[Update] = []
+        if movement.number < 0:
+            updates.append(self._announce(movement, expression.apex, mixture))
+        self._after = end
+        self._candidates.risen &= self._candidates.base >= end
+        self._expression[max(expression.onset - 2, 0) : end + 3] = True
+        whole = self._vetoed(expression, mixture, movement)
+        updates += self._release()
+        if mouth and self._params.wait_s > 0:
+            self._held = _Held(whole, movement.number, end, movement.height)
+            return updates
+        return [*updates, Final(movement.number, whole)]
+
+    def _vetoed(self, expression: Expression, mixture: _Mixture, movement: _Movement) -> Expression:
+        """``expression`` with what each veto saw."""
+        params, memory = self._params, self._memory
+        halves = (self._model.index(BLINK, "left"), self._model.index(BLINK, "right"))
+        blink = float(max(mixture.weights[h] for h in halves) / mixture.weights.max())
+        shut = sum(self._frames.held[expression.onset : expression.offset + 1])
+        pause = float(self._t[expression.onset] - memory.mouth_until)
+        vetoes = (
+            Veto("explained", mixture.explained, params.explained),
+            Veto("height", mixture.height, params.least),
+            Veto("blink", blink, 1.0),
+            Veto("shut", shut / (expression.offset - expression.onset + 1), 1.0),
+            Veto("speech", max(pause, 0.0) if np.isfinite(pause) else -1.0, params.speech_s),
+        )
+        return Expression(
+            expression.onset,
+            expression.apex,
+            expression.offset,
+            expression.kind,
+            expression.aus,
+            mixture.height,
+            mixture.explained,
+            vetoes,
+        )
+
+
+def _side(left: float, right: float) -> Side:
+    if left < _ONE_SIDED * right:
+        return "right"
+    return "left" if right < _ONE_SIDED * left else "both"
+
+
+def _crossing(times: Array, curve: Array, apex: int, step: int, level: float) -> float:
+    """Source time at which ``curve``, followed from the apex, first falls to ``level``."""
+    i = apex
+    while 0 <= i + step < len(curve):
+        nearer, i = i, i + step
+        if curve[i] <= level:
+            share = (level - curve[i]) / (curve[nearer] - curve[i])
+            return float(times[i] + share * (times[nearer] - times[i]))
+    return float(times[i])
+
+
+def _drawn_out(times: Array, curve: Array, apex: int, step: int) -> float:
+    """Where a minimum-jerk flank through 75 and 25 % of the height is at 2 %, source time."""
+    height = float(curve[apex])
+    upper = _crossing(times, curve, apex, step, 0.75 * height)
+    lower = _crossing(times, curve, apex, step, 0.25 * height)
+    return lower + (lower - upper) * (_AT_25 - _AT_2) / (_AT_75 - _AT_25)
+
+
+def _nearest(times: Array, time: float) -> int:
+    return int(np.abs(times - time).argmin())
