@@ -11,6 +11,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event as SyncEvent
 from types import FrameType
 from typing import Any
 
@@ -125,12 +126,18 @@ class _ParentWatch(threading.Event):
         return super().is_set() or (parent is not None and not parent.is_alive())
 
 
-def _process_main(name: str, config: Config, addresses: Addresses, epoch: int) -> None:
+def _process_main(
+    name: str, config: Config, addresses: Addresses, epoch: int, over: SyncEvent
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains
     limit_threads()
     context: zmq.Context[Any] = zmq.Context()
     node = make(name, config, Links(addresses, context, _ParentWatch()), epoch)
+    parent_gone = _ParentWatch()
     alive = work(node)
+    # what is still on its way to a slower node would be lost with this end of the connection
+    while alive and not over.wait(0.5) and not parent_gone.is_set():
+        pass
     node.close()
     context.term()
     raise SystemExit(0 if alive else 1)
@@ -175,12 +182,13 @@ class _Processes:
         self._config = config
         self._addresses = addresses
         self._spawn = multiprocessing.get_context("spawn")
+        self._over = self._spawn.Event()
         self._live: dict[str, Any] = {}
 
     def start(self, name: str, epoch: int) -> None:
         process = self._spawn.Process(
             target=_process_main,
-            args=(name, self._config, self._addresses, epoch),
+            args=(name, self._config, self._addresses, epoch, self._over),
             name=f"mespot-{name}",
             daemon=True,
         )
@@ -199,6 +207,7 @@ class _Processes:
         self._live[name].join()
 
     def end(self) -> None:
+        self._over.set()
         for process in self._live.values():
             process.join(timeout=5)
             if process.is_alive():

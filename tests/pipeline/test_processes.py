@@ -7,11 +7,19 @@ import multiprocessing
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import zmq
 
+from pipeline import sockets
 from pipeline.config import load
-from pipeline.graph import Graph, GraphDied, Summary
+from pipeline.graph import Graph, GraphDied, Summary, _Processes
+from pipeline.messages import Command, End, Report
+from pipeline.sockets import Transport
+from pipeline.wire import decode
+from stages.items import Frame
 
 
 def _child(name: str) -> multiprocessing.process.BaseProcess:
@@ -68,3 +76,47 @@ def test_three_kills_within_a_minute_end_the_run(tmp_path: Path) -> None:
         graph.run()
     thread.join(5)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+def test_what_a_finished_process_sent_reaches_a_slower_one(transport: Transport) -> None:
+    """A process that is done keeps its end of the connection until the run is over."""
+    frames, queue = 60, 2
+    config = load(
+        source="synthetic:",
+        duration=frames / 30,
+        fps="max",
+        transport=transport,
+        graph={"queue": queue},
+    )
+    with (
+        zmq.Context() as context,
+        sockets.addresses(transport, "slow") as addresses,
+        sockets.pull(context, addresses["face"], queue) as inbox,
+        sockets.pull(context, addresses["reports"], 1000) as reports,
+        sockets.broadcast(context, addresses["commands"]) as commands,
+    ):
+        workers = _Processes(config, addresses)
+        workers.start("capture", 0)
+        try:
+            received = _slowly(inbox, reports, commands)
+        finally:
+            workers.end()
+    assert [x.stamp.frame for x in received if isinstance(x, Frame)] == list(range(frames))
+    assert isinstance(received[-1], End)
+
+
+def _slowly(inbox: sockets.Socket, reports: sockets.Socket, commands: sockets.Socket) -> list[Any]:
+    """What comes in, begun late and one a tenth of a second once the sender is done."""
+    received: list[Any] = []
+    done, patience = False, 0
+    while patience < 100 and not (received and isinstance(received[-1], End)):
+        commands.send(msgspec.msgpack.encode(Command("go")))
+        while reports.poll(0):
+            done |= msgspec.msgpack.decode(reports.recv(), type=Report).kind == "done"
+        time.sleep(0.1 if done else 0.02)
+        patience += 1
+        if inbox.poll(100):
+            patience = 0
+            received.append(decode(inbox.recv_multipart()))
+    return received
