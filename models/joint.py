@@ -39,7 +39,7 @@ _LIDS_WHITE = 10.0  # the same inside the eye opening, times so many
 _TYPICAL_PX = 2.4  # movement (px of the crop) at which the prototypes' spread counts in Sigma
 _BLINK_WEIGHT, _SPEECH_WEIGHT = 0.3, 0.1  # of such samples in Sigma
 _PRIOR_SPEECH_WEIGHT = 0.3  # the same in the noise of the projections
-_DIFFUSE = 0.02  # share of a prototype's own projections that counts as unknown
+DIFFUSE = 0.02  # share of a prototype's own projections that counts as unknown
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _mismatch(
         halves: tuple[Row, Row] = ((au, "left"), (au, "right"))
         own = np.concatenate([seen[row] for row in halves])
         power = np.mean([responses[list(rows).index(row)] ** 2 for row in halves], axis=0)
-        made[au] = (0.5 * own.T @ own / len(own) + 0.5 * common + np.diag(_DIFFUSE * power)).astype(
+        made[au] = (0.5 * own.T @ own / len(own) + 0.5 * common + np.diag(DIFFUSE * power)).astype(
             np.float64
         )
     return made

@@ -88,11 +88,16 @@ def _protocol(name: str, micro: str | None, by_duration: bool) -> Protocol:
     return replace(
         PROTOCOLS[name],
         kinds=kinds,  # type: ignore[arg-type]  # one of the two literals
-        micro=None if micro is None else _rule(micro),
+        micro=None if micro is None else micro_rule(micro),
     )
 
 
-def _rule(text: str) -> MicroRule:
+def micro_rule(text: str) -> MicroRule:
+    """What ``--micro`` says.
+
+    Raises:
+        UserError: neither a rule's name nor a number of frames.
+    """
     if text in MICRO_RULES:
         return MICRO_RULES[text]
     found = _RULE.fullmatch(text.strip())
