@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from models.errors import UserError
-from pipeline import cli_score, cli_synth
+from pipeline import cli_datasets, cli_explain, cli_score, cli_synth
 from pipeline.config import load
 
 app = typer.Typer(
@@ -106,23 +106,6 @@ def check(file: Annotated[Path, typer.Argument(help="TOML configuration file.")]
 
 
 @app.command()
-def picture(
-    source: Annotated[str, typer.Argument(help="A recorded SOURCE.")] = "synthetic:",
-    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("event.png"),
-    event: Annotated[
-        int | None, typer.Option(help="Which event, from 0.", show_default="the strongest")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML configuration file.")] = None,
-) -> None:
-    """Draw one event of a recording: key frames, matching curves, interval."""
-    settings = load(config, source=source)
-    from pipeline.picture import draw
-
-    interval = draw(settings, out, event)
-    typer.echo(f"{out}: {interval.id}")
-
-
-@app.command()
 def subscribe(
     address: Annotated[str, typer.Argument(help="Event socket.")] = "tcp://127.0.0.1:5556",
     topic: Annotated[str, typer.Option(help="Topic prefix; '' for everything.")] = "event.",
@@ -147,6 +130,8 @@ def subscribe(
         return
 
 
+cli_explain.register(app)
+cli_datasets.register(app)
 cli_score.register(app)
 cli_synth.register(app)
 

@@ -43,6 +43,7 @@ _MOST_AUS = 4
 _RIDGE = 0.02
 _STRONGER = 1.3  # a movement so many times as strong takes the place of the one followed
 _HOPELESS = 0.6  # a movement explained to less than this share of what is asked is dropped
+_LARGE = (12.0, 20.0)  # heights between which ``explained`` gives way to ``explained_large``
 _TOGETHER_S = 0.12  # curves that peak within belong to one movement
 
 
@@ -61,7 +62,9 @@ class JointParams:
         border: the movement is over when this share of its height is left.
         stall_s: or when it has not fallen further for so long.
         least: an expression's own height, prototype errors included, is at least this.
-        explained: share of the movement that its AUs must explain.
+        explained: share of the movement that its AUs must explain, where it is weak.
+        explained_large: and where it is far above the noise: a large movement of a real face
+            is less like its prototype, and head motion explained as AUs comes to less still.
         gain: a further AU must explain this share more.
         mismatch: how many times the training faces' spread prototypes may be wrong.
         speech_s: movements of the mouth that follow so soon on another are speech.
@@ -78,6 +81,7 @@ class JointParams:
     search_s: float = 1.0
     hold_s: float = 2.0
     fall: float = 0.35
+    settle: float = 1.0
     smooth_s: float = 0.066
     shut_before_s: float = 0.033
     shut_after_s: float = 0.067
@@ -85,6 +89,7 @@ class JointParams:
     stall_s: float = 0.17
     least: float = 6.0
     explained: float = 0.45
+    explained_large: float = 0.3
     gain: float = 0.12
     mismatch: float = 2.0
     speech_s: float = 0.6
@@ -93,11 +98,18 @@ class JointParams:
     micro_s: float = 0.5
     calibrate_s: float = 0.0
 
+    def least_explained(self, height: float) -> float:
+        """Share of a movement of this height that its AUs must explain."""
+        low, high = _LARGE
+        large = min(max((height - low) / (high - low), 0.0), 1.0)
+        return self.explained - large * max(self.explained - self.explained_large, 0.0)
+
     def __post_init__(self) -> None:
         above = (self.theta, self.search_s, self.hold_s, self.stall_s, self.micro_s)
         if not all(value > 0 for value in above):
             raise ValueError(f"theta and the times of the rules must be above 0: {self}")
-        shares = (self.fall, self.border, self.explained, self.gain, self.train)
+        shares = (self.fall, self.border, self.explained, self.explained_large)
+        shares += (self.gain, self.train)
         if not all(0 <= value < 1 for value in shares):
             raise ValueError(f"shares lie in 0..1: {self}")
         if min(self.smooth_s, self.speech_s, self.wait_s, self.mismatch, self.calibrate_s) < 0:
@@ -207,7 +219,17 @@ class JointSpotter:
         self._movement: _Movement | None = None
         self._held: _Held | None = None
         self._numbers = 0
+        self._refusals: dict[int, tuple[Veto, ...]] = {}
         self._closed = False
+
+    @property
+    def judged(self) -> tuple[Array, Array]:
+        """Source times (n,) and low-passed projections (n, K) of the frames judged so far."""
+        return self._t[: self._n].copy(), self._x[: self._n].copy()
+
+    def refusal(self, number: int) -> tuple[Veto, ...]:
+        """What the vetoes saw of an announcement that one of them withdrew; else nothing."""
+        return self._refusals.get(number, ())
 
     # ------------------------------------------------------------ frames
 
@@ -400,7 +422,8 @@ class JointSpotter:
         params, found = self._params, self._candidates
         detect = self._memory.noise.filters.detect
         drop = np.einsum("vk,vk->v", detect, self._x[found.peak] - self._x[i])
-        fallen = found.risen & (drop > np.maximum(params.theta, params.fall * found.height))
+        least = np.maximum(params.settle * params.theta, params.fall * found.height)
+        fallen = found.risen & (drop > least)
         if self._movement is not None:
             fallen &= found.height > _STRONGER * self._movement.height
         if not fallen.any():
@@ -419,7 +442,7 @@ class JointSpotter:
         return int(np.where(near, found.height, 0.0).argmax())
 
     def _begin(self, curve: int) -> list[Update]:
-        found = self._candidates
+        found, params = self._candidates, self._params
         base, peak = int(found.base[curve]), int(found.peak[curve])
         noise = self._memory.noise.filters
         movement = self._x[peak] - self._x[base]
@@ -427,7 +450,9 @@ class JointSpotter:
         mixture = np.asarray(weights @ noise.rows)
         self._movement = _Movement(base, peak, float(found.height[curve]), noise, mixture)
         explained = self._explain(noise, movement)
-        if explained is None or explained.explained < _HOPELESS * self._params.explained:
+        if explained is None or explained.explained < _HOPELESS * params.least_explained(
+            explained.height
+        ):
             refused, self._movement = self._movement, None
             return self._refused(refused, "not explained by action units")
         if self._refusal(explained):
@@ -466,7 +491,8 @@ class JointSpotter:
         mixture = self._explain(movement.filters, about)
         if mixture is None:
             return self._refused(movement, "too weak")
-        expression = self._expressed(path, base, mixture)
+        # before this movement is remembered: the pause is the one to the movement before it
+        expression = self._vetoed(self._expressed(path, base, mixture), mixture)
         refusal = self._refusal(mixture)
         mouth = mixture.strongest(self._model) in _MOUTH
         if mouth and not refusal and self._goes_on(expression, movement.height):
@@ -474,6 +500,7 @@ class JointSpotter:
         if mouth:
             self._remember(end, movement.height, refusal == "speech")
         if refusal:
+            self._refusals[movement.number] = expression.vetoes
             return self._refused(movement, refusal)
         return self._accepted(movement, expression, mixture, end, mouth)
 
@@ -507,7 +534,7 @@ class JointSpotter:
             return "blink"
         if mixture.height <= self._params.least:
             return "too weak"
-        if mixture.explained <= self._params.explained:
+        if mixture.explained <= self._params.least_explained(mixture.height):
             return "not explained by action units"
         return ""
 
@@ -565,6 +592,7 @@ class JointSpotter:
             return []
         self._held = None
         self._memory.speaking = True
+        self._refusals[held.number] = held.expression.vetoes
         return [Retraction(held.number, None, "speech")]
 
     def _release(self) -> list[Update]:
@@ -594,14 +622,13 @@ class JointSpotter:
         self._after = end
         self._candidates.risen &= self._candidates.base >= end
         self._expression[max(expression.onset - 2, 0) : end + 3] = True
-        whole = self._vetoed(expression, mixture, movement)
         updates += self._release()
         if mouth and self._params.wait_s > 0:
-            self._held = _Held(whole, movement.number, end, movement.height)
+            self._held = _Held(expression, movement.number, end, movement.height)
             return updates
-        return [*updates, Final(movement.number, whole)]
+        return [*updates, Final(movement.number, expression)]
 
-    def _vetoed(self, expression: Expression, mixture: _Mixture, movement: _Movement) -> Expression:
+    def _vetoed(self, expression: Expression, mixture: _Mixture) -> Expression:
         """``expression`` with what each veto saw."""
         params, memory = self._params, self._memory
         halves = (self._model.index(BLINK, "left"), self._model.index(BLINK, "right"))
@@ -609,7 +636,7 @@ class JointSpotter:
         shut = sum(self._frames.held[expression.onset : expression.offset + 1])
         pause = float(self._t[expression.onset] - memory.mouth_until)
         vetoes = (
-            Veto("explained", mixture.explained, params.explained),
+            Veto("explained", mixture.explained, params.least_explained(mixture.height)),
             Veto("height", mixture.height, params.least),
             Veto("blink", blink, 1.0),
             Veto("shut", shut / (expression.offset - expression.onset + 1), 1.0),

@@ -10,9 +10,16 @@ import numpy.typing as npt
 
 from models.joint import JointModel
 from stages.items import Column
-from stages.joint import JointParams, JointSpotter, Memory
+from stages.joint import Array, JointParams, JointSpotter, Memory
 from stages.noise import Noise, NoiseParams
-from stages.peaks import Retraction, SpotParams, StreamingSpotter, Update, check_thetas
+from stages.peaks import (
+    Retraction,
+    SpotParams,
+    StreamingSpotter,
+    Update,
+    Veto,
+    check_thetas,
+)
 
 
 class WindowSpotter(Protocol):
@@ -95,18 +102,32 @@ class PaperRules:
         return _fault(column.values, self._thetas.shape)
 
 
-class _JointSpotter:
+class JointWindowSpotter:
+    """``JointSpotter`` as the stage drives it."""
+
     def __init__(self, spotter: JointSpotter) -> None:
         self._spotter = spotter
 
+    @property
+    def judged(self) -> tuple[Array, Array]:
+        """As ``JointSpotter.judged``."""
+        return self._spotter.judged
+
+    def refusal(self, number: int) -> tuple[Veto, ...]:
+        """As ``JointSpotter.refusal``."""
+        return self._spotter.refusal(number)
+
     def push(self, time: float, column: Column, shut: bool) -> list[Update]:
+        """Take the next column, at ``time`` seconds."""
         assert column.parts is not None
         return self._spotter.push(time, column.parts, shut)
 
     def close(self, complete: bool) -> list[Update]:
+        """The window ends; ``complete``: nothing follows."""
         return self._spotter.close(complete)
 
     def abandon(self) -> list[Retraction]:
+        """The window is broken off."""
         return self._spotter.abandon()
 
 
@@ -132,7 +153,7 @@ class JointRules:
     def spotter(self, memory: Memory | None) -> WindowSpotter:
         """A ``JointSpotter``."""
         assert memory is not None
-        return _JointSpotter(JointSpotter(self._model, memory, self._params))
+        return JointWindowSpotter(JointSpotter(self._model, memory, self._params))
 
     def check(self, column: Column) -> str:
         """Shape and finiteness of the projections."""

@@ -1,0 +1,278 @@
+"""What ``mespot explain`` keeps of a run: every announcement, and what it was made from.
+
+The recording goes through the same stages as ever; a recorder sits between ``SpotStage`` and
+its rules and overhears what each window was given and what it said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import UserError
+from pipeline.build import _rules, build, prototypes
+from pipeline.config import Config
+from pipeline.explain_profile import announced_profile, lowest_before
+from pipeline.inline import InlineGraph
+from pipeline.node import is_live
+from pipeline.sources import open_source
+from stages.items import Curves, FaceState, Floats, Grey, Interval, Item, Reading, Stamp, WindowEnd
+from stages.joint import Memory
+from stages.noise import Filters
+from stages.peaks import Announcement, Retraction, Update, Veto
+from stages.rules import JointWindowSpotter, Rules, WindowSpotter
+from stages.spot import SpotStage
+
+if TYPE_CHECKING:
+    from models.prototypes import PrototypeSet
+    from stages.items import Column
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A frame that matters for an event, and its crops where they were still held."""
+
+    name: str
+    stamp: Stamp
+    eye: Grey | None
+    mouth: Grey | None
+
+
+@dataclass
+class Window:
+    """What the rules were given in one window, and what they said of it."""
+
+    face: int
+    reference: int
+    times: list[float] = field(default_factory=list)
+    values: list[Floats] = field(default_factory=list)  # (V,) each
+    filters: list[Filters | None] = field(default_factory=list)  # after each frame
+    announced: dict[int, tuple[int, Announcement]] = field(default_factory=dict)  # frames taken
+    withdrawn: dict[int, tuple[Key, ...]] = field(default_factory=dict)
+    refusals: dict[int, tuple[Veto, ...]] = field(default_factory=dict)
+    projections: tuple[Array, Array] | None = None  # times (n,), (n, K); None: the paper's rules
+
+    def filters_of(self, number: int) -> Filters | None:
+        """The filters in force when ``number`` was announced."""
+        return self.filters[self.announced[number][0] - 1]
+
+
+@dataclass(frozen=True)
+class Account:
+    """An event or a withdrawn announcement, with all that explains it."""
+
+    interval: Interval  # final or retracted
+    readings: list[Reading]
+    window: Window
+    number: int  # of its announcement in the window
+    keys: tuple[Key, ...]  # three: onset, apex, offset, or what comes nearest to them
+    vetoes: tuple[Veto, ...]
+
+    @property
+    def final(self) -> bool:
+        """Whether it stands."""
+        return self.interval.phase == "final"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a recording."""
+
+    events: list[Account]
+    retracted: list[Account]
+
+
+class _Watched:
+    """A window's spotter, overheard."""
+
+    def __init__(self, recorder: Recorder, memory: Memory | None, inner: WindowSpotter) -> None:
+        self._recorder = recorder
+        self._memory = memory
+        self._inner = inner
+        self._window: Window | None = None
+
+    def push(self, time: float, column: Column, shut: bool) -> list[Update]:
+        if self._window is None:
+            self._window = Window(self._recorder.face, column.reference)
+        window = self._window
+        updates = self._inner.push(time, column, shut)
+        window.times.append(time)
+        window.values.append(column.values)
+        window.filters.append(None if self._memory is None else self._memory.noise.filters)
+        self._heard(updates)
+        return updates
+
+    def close(self, complete: bool) -> list[Update]:
+        updates = self._inner.close(complete)
+        self._heard(updates, last=True)
+        return updates
+
+    def abandon(self) -> list[Retraction]:
+        updates = self._inner.abandon()
+        self._heard(updates, last=True)
+        return updates
+
+    def _heard(self, updates: Iterable[Update], last: bool = False) -> None:
+        window, inner = self._window, self._inner
+        if window is None:
+            return
+        for update in updates:
+            if isinstance(update, Announcement):
+                window.announced[update.number] = (len(window.times), update)
+                self._recorder.announced[window.face].append((window, update.number))
+            elif isinstance(update, Retraction):
+                if isinstance(inner, JointWindowSpotter):
+                    window.refusals[update.number] = inner.refusal(update.number)
+                    window.projections = inner.judged
+                window.withdrawn[update.number] = self._recorder.keys(window, update.number)
+        if last and isinstance(inner, JointWindowSpotter):
+            window.projections = inner.judged
+
+
+class Recorder:
+    """``Rules`` that overhear every window; what they say is not touched.
+
+    Args:
+        rules: the rules that spot.
+        known: their prototypes.
+        config: of the run.
+    """
+
+    def __init__(self, rules: Rules, known: PrototypeSet, config: Config) -> None:
+        self.aus = rules.aus
+        self.announced: dict[int, list[tuple[Window, int]]] = defaultdict(list)  # by face, in order
+        self.face = 0  # whose item is being taken
+        self._rules = rules
+        self._known = known
+        self._config = config
+        self._seen: dict[tuple[int, float], Key] = {}  # by face and source time
+
+    def memory(self) -> Memory | None:
+        """As the rules have it."""
+        return self._rules.memory()
+
+    def spotter(self, memory: Memory | None) -> WindowSpotter:
+        """The rules' spotter, overheard."""
+        return _Watched(self, memory, self._rules.spotter(memory))
+
+    def check(self, column: Column) -> str:
+        """As the rules have it."""
+        return self._rules.check(column)
+
+    def see(self, item: Item) -> None:
+        """Know whose item comes now, and keep its crops for as long as windows may need them."""
+        if isinstance(item, Curves | WindowEnd | FaceState):
+            self.face = item.face
+        if isinstance(item, Curves) and item.eye is not None:
+            oldest = item.stamp.pts - 2 * self._config.motion.window_s
+            self._seen[item.face, item.stamp.pts] = Key("", item.stamp, item.eye, item.mouth)
+            while (first := next(iter(self._seen)))[1] < oldest:
+                del self._seen[first]
+
+    def keys(self, window: Window, number: int) -> tuple[Key, ...]:
+        """The frames from which a withdrawn announcement rose, its apex, and the newest."""
+        announcement = window.announced[number][1]
+        apex = window.times[announcement.apex]
+        times, curve = announced_profile(window, number, self._known, self._config)
+        base = float(times[lowest_before(times, curve, apex, self._config.spot.search_s)])
+        found = [
+            (name, self._seen.get((window.face, time)))
+            for name, time in (
+                ("before", base),
+                ("apex", apex),
+                ("when withdrawn", window.times[-1]),
+            )
+        ]
+        return tuple(replace(key, name=name) for name, key in found if key is not None)
+
+
+class OverheardSpot:
+    """``SpotStage`` whose rules are overheard.
+
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.recorder = Recorder(_rules(config), prototypes(config), config)
+        self._stage = SpotStage(self.recorder, window_s=config.motion.window_s)
+
+    def process(self, item: Item) -> Iterable[Any]:
+        """As ``SpotStage``."""
+        self.recorder.see(item)
+        return self._stage.process(item)
+
+    def flush(self) -> Iterable[Any]:
+        """As ``SpotStage``."""
+        return self._stage.flush()
+
+    def reset(self) -> None:
+        """As ``SpotStage``."""
+        self._stage.reset()
+
+
+def record(config: Config) -> Run:
+    """Run a recording through the stages and keep what explains its events.
+
+    Raises:
+        UserError: the source is a camera, or cannot be read.
+    """
+    if is_live(config.source):
+        raise UserError(f"{config.source}: explain needs a recording, not a camera")
+    # only a folder of images has no rate of its own; a number would slow everything else down
+    fps = config.fps if Path(config.source).is_dir() else "max"
+    source = open_source(config.source, fps=fps, duration_s=config.duration)
+    face, motion, spot = build("face", config), build("motion", config), OverheardSpot(config)
+    graph = InlineGraph({"face": face, "motion": motion, "spot": spot})
+    intervals: list[Interval] = []
+    for frame in source.frames():
+        intervals += [item for item in graph.feed(frame) if isinstance(item, Interval)]
+    intervals += [item for item in graph.flush() if isinstance(item, Interval)]
+    return accounts(intervals, spot.recorder, config)
+
+
+def accounts(intervals: list[Interval], recorder: Recorder, config: Config) -> Run:
+    """What became of each announcement.
+
+    Args:
+        intervals: everything that the overheard stage said, in order.
+        recorder: its recorder.
+        config: of the run.
+    """
+    classify = build("classify", config)
+    places: dict[str, tuple[Window, int]] = {}
+    for face, announced in recorder.announced.items():
+        ids = [i.id for i in intervals if i.phase == "apex" and i.face == face]
+        places.update(zip(ids, announced, strict=True))
+    run = Run([], [])
+    for interval in intervals:
+        if interval.phase not in ("final", "retracted"):
+            continue
+        window, number = places[interval.id]
+        if interval.phase == "final":
+            event: Any = next(iter(classify.process(interval)))
+            vetoes = tuple(Veto(v.name, v.value, v.limit) for v in interval.vetoes)
+            keys = _key_frames(interval)
+            run.events.append(Account(interval, event.readings, window, number, keys, vetoes))
+        else:
+            vetoes, keys = window.refusals.get(number, ()), window.withdrawn[number]
+            run.retracted.append(Account(interval, [], window, number, keys, vetoes))
+    return run
+
+
+def _key_frames(interval: Interval) -> tuple[Key, ...]:
+    evidence = interval.evidence
+    made = []
+    for name in ("onset", "apex", "offset"):
+        eye = None if evidence is None else getattr(evidence, f"{name}_eye")
+        mouth = None if evidence is None else getattr(evidence, f"{name}_mouth")
+        made.append(Key(name, getattr(interval, name), eye, mouth))
+    return tuple(made)
