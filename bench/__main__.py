@@ -95,6 +95,20 @@ def spotting(
     show(results, False, markdown or get_terminal_size().columns < _WIDE)
 
 
+@app.command()
+def directions(
+    portrait: Annotated[str, typer.Option(help="Shipped portrait.")] = "astronaut",
+    degrees: Annotated[float, typer.Option(help="How far the head turns.")] = 4.0,
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """The paper's Figure 9, measured: a head shake in eight directions against every prototype."""
+    from bench.directions import measure
+    from bench.report import show
+
+    show(measure(portrait, degrees), json, markdown)
+
+
 def main() -> int:
     """Run; a user's mistake is one line."""
     try:

@@ -17,11 +17,12 @@ from pipeline.schema import (
     Message,
     Moment,
     StateMessage,
+    blink_message,
     event_message,
     moment,
 )
 from pipeline.wire import Wire
-from stages.items import Curves, Event, FaceState
+from stages.items import Blink, Curves, Event, FaceState
 
 
 class Messages:
@@ -54,6 +55,8 @@ class Messages:
         elif isinstance(item, FaceState):
             state = "face_found" if item.visible else "face_lost"
             yield self.state(state, face=item.face, at=moment(item.stamp))
+        elif isinstance(item, Blink):
+            yield blink_message(item, self._utc_ns())
         elif isinstance(item, Curves):
             yield from self._curves(item)
         elif isinstance(item, Restarted):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from stages.items import Event, Kind, Phase, Reading, Side, Stamp
+from stages.items import Blink, Event, Kind, Phase, Reading, Side, Stamp, Veto
 
 VERSION = 1
 WALL_CLOCK_KEYS = frozenset({"utc_ns", "published_utc_ns", "processing_ms"})
@@ -25,7 +25,7 @@ class AUMessage(msgspec.Struct, frozen=True):
 
     au: int
     side: Side
-    index: float  # matching index at the AU's apex
+    index: float  # at the AU's apex: px of the crop, or matching index (method paper)
     onset: Moment | None
     apex: Moment
     offset: Moment | None
@@ -53,11 +53,29 @@ class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
     apex: Moment
     offset: Moment | None
     aus: list[AUMessage]
+    height: float  # in standard deviations of the face's noise
+    explained: float  # share of the movement that the AUs explain
+    vetoes: list[Veto]
     emotions: list[Reading]
     prototypes: str
     models: list[str]
     delays: Delays
     reason: str
+    published_utc_ns: int
+
+
+class BlinkMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a ``blink.<stream>`` topic."""
+
+    v: int = VERSION
+    type: str = "blink"
+    stream: str
+    face: int
+    au: int  # 45, or 43: the eyes stayed shut
+    onset: Moment
+    apex: Moment
+    offset: Moment
+    depth: float  # 1 - opening / its running median
     published_utc_ns: int
 
 
@@ -87,7 +105,7 @@ class CurvesMessage(msgspec.Struct, frozen=True, kw_only=True):
     values: list[float]
 
 
-Message = EventMessage | StateMessage | CurvesMessage
+Message = EventMessage | BlinkMessage | StateMessage | CurvesMessage
 
 
 def moment(stamp: Stamp) -> Moment:
@@ -118,6 +136,9 @@ def event_message(event: Event, seq: int, mono_ns: int, utc_ns: int) -> EventMes
             )
             for a in interval.aus
         ],
+        height=interval.height,
+        explained=interval.explained,
+        vetoes=interval.vetoes,
         emotions=event.readings,
         prototypes=event.prototypes,
         models=event.models,
@@ -126,6 +147,20 @@ def event_message(event: Event, seq: int, mono_ns: int, utc_ns: int) -> EventMes
             processing_ms=(mono_ns - interval.decided.mono_ns) / 1e6,
         ),
         reason=interval.reason,
+        published_utc_ns=utc_ns,
+    )
+
+
+def blink_message(blink: Blink, utc_ns: int) -> BlinkMessage:
+    """``blink`` as published at ``utc_ns``."""
+    return BlinkMessage(
+        stream=blink.apex.stream,
+        face=blink.face,
+        au=blink.au,
+        onset=moment(blink.onset),
+        apex=moment(blink.apex),
+        offset=moment(blink.offset),
+        depth=blink.depth,
         published_utc_ns=utc_ns,
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.messages import End, Restarted, Sync
 from stages.items import (
+    Blink,
     Curves,
     Event,
     Face,
@@ -23,7 +24,7 @@ from stages.items import (
     WindowEnd,
 )
 
-Items = Frame | Face | FaceState | Curves | WindowEnd | Stride | Interval | Event
+Items = Frame | Face | FaceState | Blink | Curves | WindowEnd | Stride | Interval | Event
 Wire = Items | End | Restarted | Sync
 Buffer = bytes | memoryview
 

@@ -109,6 +109,17 @@ Kind = Literal["micro", "macro", "unknown"]
 Side = Literal["both", "left", "right"]
 
 
+class Blink(msgspec.Struct, frozen=True, tag=True):
+    """The lids closed and opened again (AU 45), or stayed shut (AU 43): no expression."""
+
+    face: int
+    au: int
+    onset: Stamp  # the last frame before
+    apex: Stamp  # the eyes are shut furthest
+    offset: Stamp  # the first frame after
+    depth: float  # how far: 1 - opening / its running median
+
+
 class AUInterval(msgspec.Struct, frozen=True):
     """The interval of one action unit inside an expression."""
 
@@ -183,4 +194,4 @@ class Event(msgspec.Struct, frozen=True, tag=True):
     models: list[str]  # recogniser names and versions
 
 
-Item = Frame | Face | FaceState | Curves | WindowEnd | Stride | Interval | Event
+Item = Frame | Face | FaceState | Blink | Curves | WindowEnd | Stride | Interval | Event

@@ -21,6 +21,7 @@ class Lids:
         self._memory_s = memory_s
         self._seen: deque[tuple[float, float]] = deque()
         self._sorted: list[float] = []
+        self.opening = 1.0  # of the last frame, as a share of the median
 
     def __call__(self, openness: float, pts: float) -> bool:
         """Whether the eyes are shut.
@@ -33,4 +34,6 @@ class Lids:
             del self._sorted[bisect_left(self._sorted, self._seen.popleft()[1])]
         self._seen.append((pts, openness))
         insort(self._sorted, openness)
-        return openness < self._share * self._sorted[len(self._sorted) // 2]
+        median = self._sorted[len(self._sorted) // 2]
+        self.opening = openness / median if median > 0 else 1.0
+        return openness < self._share * median

@@ -18,8 +18,10 @@ import numpy as np
 
 from models.errors import PrototypeError
 from models.prototypes import Prototype, PrototypeSet
+from stages.blinks import Blinks
 from stages.flow import WindowFlow
 from stages.items import (
+    Blink,
     Column,
     Curves,
     Face,
@@ -166,6 +168,7 @@ class _Window:
 class _FaceMotion:
     held: deque[_Held] = field(default_factory=deque)
     lids: Lids = field(default_factory=Lids)
+    blinks: Blinks = field(default_factory=Blinks)
     current: _Window | None = None
     standby: _Window | None = None
 
@@ -207,7 +210,7 @@ class MotionStage:
         self._free: list[_Engine] = []
         self._ending = False
 
-    def process(self, item: Face | FaceState | Stride) -> Iterable[Curves | WindowEnd]:
+    def process(self, item: Face | FaceState | Stride) -> Iterable[Curves | WindowEnd | Blink]:
         """Columns for one face, or the consequence of a stride or a lost face."""
         if isinstance(item, Face):
             return list(self._frame(item))
@@ -256,14 +259,19 @@ class MotionStage:
     def _window(self, start: int) -> _Window:
         return _Window(start, self._take())
 
-    def _frame(self, face: Face) -> Iterator[Curves | WindowEnd]:
+    def _frame(self, face: Face) -> Iterator[Curves | WindowEnd | Blink]:
         state = self._faces.get(face.face)
         if state is not None and self._is_gap(state.held, face.stamp):
             yield from self._forget(face.face, face.stamp, "gap")
             state = None
         if state is None:
             state = self._faces[face.face] = _FaceMotion()
-        shut = self._method == "mespot" and state.lids(face.eye_openness, face.stamp.pts)
+        shut = False
+        if self._method == "mespot":
+            shut = state.lids(face.eye_openness, face.stamp.pts)
+            blink = state.blinks(face.stamp, shut, state.lids.opening, face.face)
+            if blink is not None:
+                yield blink
         held = _Held(face.stamp, face.eye, face.mouth, shut)
         state.held.append(held)
         if state.current is None:
