@@ -51,10 +51,12 @@ def measure(portrait: str, degrees: float) -> list[Result]:
     if not 0 < degrees <= 15:
         raise UserError(f"--degrees {degrees:g}: must be above 0 and at most 15")
     known = load_default()
-    answers = {name: _answers(known, method, portrait, degrees) for name, method in _METHODS.items()}
-    return [
-        _table(name, found, portrait, degrees) for name, found in answers.items()
-    ] + [_summary(answers)]
+    answers = {
+        name: _answers(known, method, portrait, degrees) for name, method in _METHODS.items()
+    }
+    return [_table(name, found, portrait, degrees) for name, found in answers.items()] + [
+        _summary(answers)
+    ]
 
 
 def _table(name: str, found: Answers, portrait: str, degrees: float) -> Result:
@@ -132,9 +134,7 @@ def _values(known: PrototypeSet, method: Method, portrait: str, scene: Scene) ->
 
 
 def _frames(face: SyntheticFace) -> list[Frame]:
-    return [
-        Frame(Stamp("shake", i, i / _FPS, 0, 0), face.frame(i)) for i in range(face.n_frames)
-    ]
+    return [Frame(Stamp("shake", i, i / _FPS, 0, 0), face.frame(i)) for i in range(face.n_frames)]
 
 
 def _curves(known: PrototypeSet, method: Method, frames: Sequence[Frame]) -> Array:

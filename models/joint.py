@@ -30,8 +30,16 @@ Side = Literal["both", "left", "right"]
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Row = tuple[int, Half]
+_HALVES: tuple[Half, Half] = ("left", "right")
 
 BLINK = 45
+# AUs that move together five times or more in the labels of CASME II, SAMM, CAS(ME)2 and SAMM
+# Long Videos, and FACS's brow combinations: their flows cancel in part, and each alone is weaker
+TOGETHER = (
+    *((1, 2), (1, 2, 5), (1, 4), (1, 2, 4), (4, 5), (4, 7), (4, 9), (4, 10)),
+    *((6, 12), (6, 12, 14), (6, 12, 15), (7, 12), (10, 12), (12, 14), (12, 15), (12, 24)),
+    *((14, 24), (15, 17), (17, 24)),
+)
 _COMPONENTS = 150  # of Sigma that are kept; the rest is taken as white
 _BASIS_COMPONENTS = 80
 _WHITE = 0.03  # px^2 (of a cell) that are added to every cell's variance
@@ -85,8 +93,24 @@ class JointModel:
         """Row of one AU's side."""
         return self.rows.index((au, half))
 
+    def detectors(self) -> tuple[list[tuple[int, ...]], Array]:
+        """AUs of the detection curves, and their responses (V, K).
+
+        The first are ``templates``; then those of ``TOGETHER`` that the model knows, with
+        both sides of every AU alike.
+        """
+        names, single = self.templates()
+        made: list[tuple[int, ...]] = [(au,) for au, _ in names]
+        rows = list(single)
+        both = {au: row for (au, side), row in zip(names, single, strict=True) if side == "both"}
+        for aus in TOGETHER:
+            if both.keys() >= set(aus):
+                made.append(aus)
+                rows.append(np.sum([both[au] for au in aus], axis=0))
+        return made, np.array(rows)
+
     def templates(self) -> tuple[list[tuple[int, Side]], Array]:
-        """AU and side of the detection curves, and their responses (V, K); no blink."""
+        """AU and side of each single template, and its response (V, K); no blink."""
         names: list[tuple[int, Side]] = []
         made = []
         for au in self.aus:
@@ -139,6 +163,10 @@ class JointModel:
                 raise PrototypeError(f"{name} has shape {arrays[name].shape}, not {shape}")
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise PrototypeError("a number is not finite")
+        if BLINK not in aus or {(au, half) for au in aus for half in _HALVES} != set(rows):
+            raise PrototypeError("both sides of every AU, and AU 45, are needed")
+        if not _is_covariance(arrays["noise"].astype(np.float64)):
+            raise PrototypeError("noise is no covariance matrix")
         basis = arrays["basis"].astype(np.float32) * arrays["basis_scale"][:, None]
         spread = arrays["mismatch"].astype(np.float64) * arrays["mismatch_scale"][:, None, None]
         return cls(
@@ -149,6 +177,14 @@ class JointModel:
             arrays["noise"].astype(np.float64),
             dict(zip(aus, spread, strict=True)),
         )
+
+
+def _is_covariance(matrix: Array) -> bool:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.allclose(matrix, matrix.T))
 
 
 def fit_joint(

@@ -55,7 +55,7 @@ class SpotConfig(_Section):
     micro_s: float = Field(0.5, gt=0, description="shorter expressions are micro")
     threshold_scale: float = Field(1.0, gt=0, description="multiplies every theta")
     explained: float = Field(
-        0.45, ge=0, lt=1, description="mespot: share of the movement that its AUs must explain"
+        0.42, ge=0, lt=1, description="mespot: share of the movement that its AUs must explain"
     )
     calibrate_s: float = Field(
         0.0, ge=0, description="mespot: learn the face for so long before anything is spotted"

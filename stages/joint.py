@@ -80,16 +80,15 @@ class JointParams:
     theta: float = 8.0
     search_s: float = 1.0
     hold_s: float = 2.0
-    fall: float = 0.35
-    settle: float = 1.0
+    fall: float = 0.25
     smooth_s: float = 0.066
     shut_before_s: float = 0.033
     shut_after_s: float = 0.067
     border: float = 0.15
     stall_s: float = 0.17
     least: float = 6.0
-    explained: float = 0.45
-    explained_large: float = 0.3
+    explained: float = 0.42
+    explained_large: float = 0.25
     gain: float = 0.12
     mismatch: float = 2.0
     speech_s: float = 0.6
@@ -108,9 +107,8 @@ class JointParams:
         above = (self.theta, self.search_s, self.hold_s, self.stall_s, self.micro_s)
         if not all(value > 0 for value in above):
             raise ValueError(f"theta and the times of the rules must be above 0: {self}")
-        shares = (self.fall, self.border, self.explained, self.explained_large)
-        shares += (self.gain, self.train)
-        if not all(0 <= value < 1 for value in shares):
+        shares = (self.fall, self.border, self.gain, self.train)
+        if not all(0 <= v < 1 for v in (*shares, self.explained, self.explained_large)):
             raise ValueError(f"shares lie in 0..1: {self}")
         if min(self.smooth_s, self.speech_s, self.wait_s, self.mismatch, self.calibrate_s) < 0:
             raise ValueError(f"times must be 0 s or more: {self}")
@@ -204,10 +202,10 @@ class JointSpotter:
         self._model = model
         self._memory = memory
         self._params = params
-        self._names, _ = model.templates()
+        curves, _ = model.detectors()
         order = {au: i for i, au in enumerate(model.aus)}
         self._groups = np.array([order[au] for au, _ in model.rows], np.int64)
-        self._mouth_curves = np.array([au in _MOUTH for au, _ in self._names])
+        self._mouth_curves = np.array([_MOUTH.issuperset(aus) for aus in curves])
         self._frames = _Frames()
         self._x = np.zeros((64, model.size))  # smoothed projections of the judged frames
         self._t = np.zeros(64)
@@ -215,7 +213,7 @@ class JointSpotter:
         self._n = 0  # judged
         self._learned = 0  # next frame to look at for learning
         self._after = 1  # nothing begins before this frame
-        self._candidates = _Candidates.none(len(self._names))
+        self._candidates = _Candidates.none(len(curves))
         self._movement: _Movement | None = None
         self._held: _Held | None = None
         self._numbers = 0
@@ -247,7 +245,7 @@ class JointSpotter:
         """
         if self._closed:
             raise ValueError("this window was closed; make a new JointSpotter")
-        array = np.asarray(parts, np.float64)
+        array = np.array(parts, np.float64)
         frames = self._frames
         if array.shape != (2, self._model.size):
             raise ValueError(f"a column has shape {array.shape}, not {(2, self._model.size)}")
@@ -422,8 +420,7 @@ class JointSpotter:
         params, found = self._params, self._candidates
         detect = self._memory.noise.filters.detect
         drop = np.einsum("vk,vk->v", detect, self._x[found.peak] - self._x[i])
-        least = np.maximum(params.settle * params.theta, params.fall * found.height)
-        fallen = found.risen & (drop > least)
+        fallen = found.risen & (drop > np.maximum(params.theta, params.fall * found.height))
         if self._movement is not None:
             fallen &= found.height > _STRONGER * self._movement.height
         if not fallen.any():

@@ -45,7 +45,7 @@ class NoiseParams:
     lags_s: tuple[float, ...] = (0.2, 0.4, 0.8)
     delay_s: float = 2.6
     prior: float = 300.0
-    prior_scale: float = 1.5
+    prior_scale: float = 2.0
     longest: float = 2.0
     refresh: int = 10
 
@@ -96,7 +96,7 @@ class Noise:
     def __init__(self, model: JointModel, params: NoiseParams) -> None:
         self.params = params
         self._model = model
-        self._templates = model.templates()[1]
+        self._templates = model.detectors()[1]
         self._sum = np.zeros((model.size, model.size))
         self._weight = 0.0
         self._learned = 0

@@ -28,9 +28,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", params=["mespot", "paper"])
+def method(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def expected(clip: Path) -> list[Any]:
-    config = load(source=str(clip))
+def expected(clip: Path, method: str) -> list[Any]:
+    config = load(source=str(clip), method=method)
     source = open_source(str(clip), fps="max")
     messages = Messages(source.stream, prototypes(config).aus)
     made = [m for item in run(source.frames(), config) for m in messages.of(item)]
@@ -44,6 +49,10 @@ def _through_graph(clip: Path, folder: Path, **options: Any) -> list[Any]:
     return [without_wall_clock(json.loads(line)) for line in out.read_text().splitlines()]
 
 
+def test_the_method_that_is_compared_first_is_the_default() -> None:
+    assert load(source="synthetic:").method == "mespot"
+
+
 def test_the_synthetic_clip_has_events_to_compare(expected: list[Any]) -> None:
     assert sum(event["phase"] == "final" for event in expected) >= 2
     assert [event["seq"] for event in expected] == list(range(len(expected)))
@@ -51,21 +60,21 @@ def test_the_synthetic_clip_has_events_to_compare(expected: list[Any]) -> None:
 
 @pytest.mark.parametrize("transport", ["inproc", "ipc", "tcp"])
 def test_every_transport_gives_the_events_of_the_plain_loop(
-    clip: Path, expected: list[Any], tmp_path: Path, transport: str
+    clip: Path, expected: list[Any], method: str, tmp_path: Path, transport: str
 ) -> None:
-    assert _through_graph(clip, tmp_path, fps="max", transport=transport) == expected
+    assert _through_graph(clip, tmp_path, method=method, fps="max", transport=transport) == expected
 
 
 def test_replay_at_30_fps_gives_the_same_events(
-    clip: Path, expected: list[Any], tmp_path: Path
+    clip: Path, expected: list[Any], method: str, tmp_path: Path
 ) -> None:
-    assert _through_graph(clip, tmp_path, fps=30) == expected
+    assert _through_graph(clip, tmp_path, method=method, fps=30) == expected
 
 
 def test_a_queue_of_one_gives_the_same_events(
-    clip: Path, expected: list[Any], tmp_path: Path
+    clip: Path, expected: list[Any], method: str, tmp_path: Path
 ) -> None:
-    assert _through_graph(clip, tmp_path, fps="max", graph={"queue": 1}) == expected
+    assert _through_graph(clip, tmp_path, method=method, fps="max", graph={"queue": 1}) == expected
 
 
 def test_every_apex_is_closed_exactly_once(expected: list[Any]) -> None:

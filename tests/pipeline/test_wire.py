@@ -36,6 +36,7 @@ ITEMS = [
         (1.0, -2.0, 3.5),
     ),
     Curves(STAMP, 0, [Column(3, np.float32([1, 2, 3])), Column(9, np.float32([4, 5, 6]))]),
+    Curves(STAMP, 0, [Column(3, np.float32([1]), np.ones((2, 5), np.float32))], shut=True),
     WindowEnd(STAMP, 0, 3, "full"),
     Stride(0, 3, 9, True),
     Event(

@@ -55,6 +55,27 @@ def test_a_face_is_found_lost_after_a_while_and_found_again_with_its_id() -> Non
     assert sum(isinstance(o, Face) for o in out) == 8
 
 
+def _scales(method: str) -> list[float]:
+    """Eye distance of the crops while one eye corner jumps to and fro by 4 px."""
+    seen = []
+    for i in range(6):
+        points = _points(300)
+        points[263, 0] += 4.0 * (i % 2)
+        seen.append([points])
+    return [o.scale for o in _run(seen, method=method) if isinstance(o, Face)]
+
+
+def test_the_papers_crops_follow_the_eye_corners_and_ours_the_whole_face() -> None:
+    assert _scales("paper") == pytest.approx([100, 104] * 3)
+    assert _scales("mespot") == pytest.approx([100] * 6, abs=1.0)
+
+
+def test_a_face_that_was_lost_is_aligned_anew() -> None:
+    wide = _points(300, d=110.0)
+    out = _run([[_points(300)]] * 3 + [[]] * 20 + [[wide]] * 3)
+    assert [o.scale for o in out if isinstance(o, Face)] == pytest.approx([100] * 3 + [110] * 3)
+
+
 def test_a_short_miss_is_no_loss() -> None:
     seen = [_points(300)]
     out = _run([seen] * 3 + [[]] * 5 + [seen] * 3)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from stages.items import Column, Curves, FaceState, Frame, Interval, Stamp, Stride, WindowEnd
 from stages.peaks import SpotParams
+from stages.rules import PaperRules
 from stages.spot import SpotStage
 
 FPS = 30
@@ -52,11 +53,12 @@ def curves(frame: int, references: Iterable[int], move: Move, new: bool = True) 
         Column(r, (move(frame / FPS) - move(r / FPS)).astype(np.float32)) for r in references
     ]
     eye, mouth = (crop(frame), crop(frame)) if new else (None, None)
-    return Curves(stamp(frame), 0, columns, eye, mouth)
+    return Curves(stamp(frame), 0, columns, eye=eye, mouth=mouth)
 
 
 def stage(window_s: float = 7.0, **rules: float | None) -> SpotStage:
-    return SpotStage(AUS, THETAS, SpotParams(**rules), window_s=window_s)  # type: ignore[arg-type]
+    params = SpotParams(**rules)  # type: ignore[arg-type]
+    return SpotStage(PaperRules(AUS, THETAS, params), window_s=window_s)
 
 
 def feed(spot: SpotStage, items: Iterable[object]) -> list[Interval | Stride]:
@@ -198,7 +200,7 @@ def test_a_long_movement_of_both_aus_is_one_macro_expression():
 def test_an_apex_that_turns_out_to_belong_to_another_is_retracted_into_it():
     # the second AU's plateau is judged only when it falls, after the first's two bumps
     rules = SpotParams(search_s=3.0, smooth_s=0.0, border=None)
-    spot = SpotStage((1, 2), (1.0, 1.0), rules)
+    spot = SpotStage(PaperRules((1, 2), (1.0, 1.0), rules))
     bumps, plateau = set(range(15, 25)) | set(range(60, 70)), range(18, 80)
     out = []
     for f in range(100):
@@ -274,7 +276,7 @@ def test_columns_kept_for_the_next_window_are_replayed_at_once():
         columns = curves(f, [0], still).columns
         if f >= 105:
             columns = columns + curves(f, [105], move).columns
-        items.append(Curves(stamp(f), 0, columns, crop(f), crop(f)))
+        items.append(Curves(stamp(f), 0, columns, eye=crop(f), mouth=crop(f)))
     assert not feed(spot, items)
     out = feed(spot, [WindowEnd(stamp(210), 0, 0, "full")])
     assert [s.next for s in strides(out, closed=True)] == [105]
@@ -401,7 +403,7 @@ def test_faces_and_streams_are_kept_apart():
         item = curves(f, [0], move)
         for stream, face in (("cam", 0), ("cam", 1), ("door", 0)):
             moved = Stamp(stream, f, f / FPS, 0, 0)
-            out += spot.process(Curves(moved, face, item.columns, item.eye, item.mouth))
+            out += spot.process(Curves(moved, face, item.columns, eye=item.eye, mouth=item.mouth))
     assert sorted(i.id for i in intervals(out, "final")) == ["cam/0/0-0", "cam/1/0-0", "door/0/0-0"]
 
 
@@ -413,7 +415,7 @@ def test_reset_forgets_windows_and_ids():
 
 
 def test_an_epoch_tells_the_ids_of_a_restarted_stage_apart():
-    spot = SpotStage(AUS, THETAS, SpotParams(), epoch=3)
+    spot = SpotStage(PaperRules(AUS, THETAS, SpotParams()), epoch=3)
     out = feed(spot, [curves(f, [0], moves((0, 1.0, 0.4))) for f in range(90)])
     assert {i.id for i in intervals(out)} == {"cam/0/3-0"}
 
@@ -425,7 +427,8 @@ def test_an_epoch_tells_the_ids_of_a_restarted_stage_apart():
 def test_a_bad_column_is_refused_and_changes_nothing(values):
     spot, move = stage(), moves((0, 1.0, 0.4))
     out = feed(spot, [curves(f, [0], move) for f in range(20)])
-    bad = Curves(stamp(20), 0, [Column(0, np.array(values, dtype=np.float32))], crop(1), crop(1))
+    column = Column(0, np.array(values, dtype=np.float32))
+    bad = Curves(stamp(20), 0, [column], eye=crop(1), mouth=crop(1))
     with pytest.raises(ValueError):
         spot.process(bad)
     out += feed(spot, [curves(f, [0], move) for f in range(20, 90)])
@@ -456,8 +459,8 @@ def test_items_that_are_not_for_spotting_are_refused():
 
 def test_aus_and_thetas_must_agree():
     with pytest.raises(ValueError, match="thetas"):
-        SpotStage((1, 2), (1.0,), SpotParams())
+        PaperRules((1, 2), (1.0,), SpotParams())
     with pytest.raises(ValueError, match="theta"):
-        SpotStage((1,), (0.0,), SpotParams())
+        PaperRules((1,), (0.0,), SpotParams())
     with pytest.raises(ValueError, match="window_s"):
-        SpotStage((1,), (1.0,), SpotParams(), window_s=0)
+        SpotStage(PaperRules((1,), (1.0,), SpotParams()), window_s=0)
