@@ -1,4 +1,4 @@
-"""``python -m bench {latency|throughput|flow|spotting}``: see ``bench/README.md``."""
+"""``python -m bench {latency|throughput|flow|directions|spotting}``: see ``bench/README.md``."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ def _motion(config: Config) -> Stage:
     return stage
 
 
-def _rules(config: Config) -> Rules:
+def rules(config: Config) -> Rules:
+    """How the configured method spots."""
     from stages.joint import JointParams
     from stages.noise import NoiseParams
     from stages.peaks import SpotParams
@@ -110,7 +111,7 @@ def _rules(config: Config) -> Rules:
 def _spot(config: Config, epoch: int) -> Stage:
     from stages.spot import SpotStage
 
-    return SpotStage(_rules(config), window_s=config.motion.window_s, epoch=_EPOCHS * epoch)
+    return SpotStage(rules(config), window_s=config.motion.window_s, epoch=_EPOCHS * epoch)
 
 
 def _classify(config: Config) -> Stage:

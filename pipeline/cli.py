@@ -71,6 +71,17 @@ def live(
         ),
     ] = None,
     faces: Annotated[int | None, typer.Option(help="Faces to follow.", show_default="1")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="mespot: joint explanation; paper: He et al.'s.", show_default="mespot"),
+    ] = None,
+    calibrate: Annotated[
+        float | None,
+        typer.Option(
+            help="Learn the neutral face for so many seconds before anything is spotted.",
+            show_default="0",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
@@ -86,6 +97,8 @@ def live(
         require_gpu=require_gpu,
         transport=transport,
         faces=faces,
+        method=method,
+        spot=None if calibrate is None else {"calibrate_s": calibrate},
     )
     from pipeline.console import Screen
     from pipeline.graph import Graph

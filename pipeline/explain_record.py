@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import UserError
-from pipeline.build import _rules, build, prototypes
+from pipeline.build import build, prototypes, rules
 from pipeline.config import Config
 from pipeline.explain_profile import announced_profile, lowest_before
 from pipeline.inline import InlineGraph
@@ -202,7 +202,7 @@ class OverheardSpot:
     """
 
     def __init__(self, config: Config) -> None:
-        self.recorder = Recorder(_rules(config), prototypes(config), config)
+        self.recorder = Recorder(rules(config), prototypes(config), config)
         self._stage = SpotStage(self.recorder, window_s=config.motion.window_s)
 
     def process(self, item: Item) -> Iterable[Any]:

@@ -12,7 +12,7 @@ import threadpoolctl
 
 from models.errors import PrototypeError
 from models.prototypes import load_default
-from pipeline.build import STAGES, _rules, build, prototypes
+from pipeline.build import STAGES, build, prototypes, rules
 from pipeline.config import load
 from stages.face import FaceStage
 from stages.joint import JointParams
@@ -22,13 +22,13 @@ from stages.spot import SpotStage
 
 def _params(**options: Any) -> Any:
     """Parameters of the rules that a configuration makes."""
-    return _rules(load(source="synthetic:", **options))._params  # type: ignore[attr-defined]
+    return rules(load(source="synthetic:", **options))._params  # type: ignore[attr-defined]
 
 
 def test_the_method_chooses_the_rules() -> None:
-    assert isinstance(_rules(load(source="synthetic:")), JointRules)
-    assert isinstance(_rules(load(source="synthetic:", method="mespot")), JointRules)
-    assert isinstance(_rules(load(source="synthetic:", method="paper")), PaperRules)
+    assert isinstance(rules(load(source="synthetic:")), JointRules)
+    assert isinstance(rules(load(source="synthetic:", method="mespot")), JointRules)
+    assert isinstance(rules(load(source="synthetic:", method="paper")), PaperRules)
 
 
 def test_joint_rules_take_the_options_of_spot() -> None:
@@ -53,7 +53,7 @@ def test_one_number_scales_every_threshold_of_either_method() -> None:
     twice = {"threshold_scale": 2.0}
     assert _params(spot=twice).theta == pytest.approx(2 * _params().theta)
     plain, scaled = (
-        _rules(load(source="synthetic:", method="paper", spot=spot))._thetas  # type: ignore[attr-defined]
+        rules(load(source="synthetic:", method="paper", spot=spot))._thetas  # type: ignore[attr-defined]
         for spot in ({}, twice)
     )
     assert scaled == pytest.approx(2 * plain)
