@@ -180,11 +180,9 @@ class JointModel:
 
 
 def _is_covariance(matrix: Array) -> bool:
-    try:
-        np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return False
-    return bool(np.allclose(matrix, matrix.T))
+    values = np.linalg.eigvalsh(matrix)
+    symmetric = np.allclose(matrix, matrix.T, atol=1e-5 * max(float(values[-1]), 0.0))
+    return bool(symmetric and values[-1] > 0 and values[0] > -1e-5 * values[-1])
 
 
 def fit_joint(
