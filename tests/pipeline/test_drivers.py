@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from bench.clip import render
+from models.synthesis import demo_scene
 from pipeline.build import prototypes
 from pipeline.config import load
 from pipeline.graph import Graph
@@ -17,6 +18,7 @@ from pipeline.inline import run
 from pipeline.publish import Messages
 from pipeline.schema import EventMessage, without_wall_clock
 from pipeline.sources import open_source
+from stages.items import Blink
 
 SECONDS = 12.0
 
@@ -63,6 +65,19 @@ def test_every_transport_gives_the_events_of_the_plain_loop(
     clip: Path, expected: list[Any], method: str, tmp_path: Path, transport: str
 ) -> None:
     assert _through_graph(clip, tmp_path, method=method, fps="max", transport=transport) == expected
+
+
+def test_the_scripted_blinks_are_told_apart_from_expressions(clip: Path, method: str) -> None:
+    config = load(source=str(clip), method=method)
+    frames = open_source(str(clip), fps="max").frames()
+    blinks = [item for item in run(frames, config) if isinstance(item, Blink)]
+    if method == "paper":
+        assert not blinks
+    else:
+        scripted = [t for t in demo_scene(SECONDS).blinks_s if t + 0.3 < SECONDS]
+        assert [b.au for b in blinks] == [45] * len(scripted)
+        near = zip(blinks, scripted, strict=True)
+        assert all(t - 0.05 < b.apex.pts < t + 0.25 for b, t in near)
 
 
 def test_replay_at_30_fps_gives_the_same_events(

@@ -8,8 +8,9 @@ import pytest
 from models.errors import UserError
 from pipeline.messages import End, Restarted
 from pipeline.publish import EventFile, Messages
-from pipeline.schema import EventMessage, StateMessage, topic, without_wall_clock
-from stages.items import AUInterval, Event, FaceState, Interval, Phase, Reading, Stamp
+from pipeline.schema import BlinkMessage, EventMessage, StateMessage, topic, without_wall_clock
+from pipeline.wire import decode, encode
+from stages.items import AUInterval, Blink, Event, FaceState, Interval, Phase, Reading, Stamp
 
 
 def _stamp(frame: int) -> Stamp:
@@ -35,6 +36,15 @@ def test_delays_are_decision_in_source_time_and_processing_in_wall_time() -> Non
     assert message.delays.processing_ms == pytest.approx(20 - 13)
     assert topic(message) == b"event.cam.apex"
     assert message.published_utc_ns == 99
+
+
+def test_a_blink_is_a_message_of_its_own_and_no_event() -> None:
+    blink = Blink(3, 45, _stamp(9), _stamp(11), _stamp(14), 0.6)
+    (message,) = _messages().of(decode(encode(blink)))
+    assert isinstance(message, BlinkMessage)
+    assert topic(message) == b"blink.cam"
+    assert (message.au, message.face, message.depth) == (45, 3, 0.6)
+    assert [m.frame for m in (message.onset, message.apex, message.offset)] == [9, 11, 14]
 
 
 def test_sequence_numbers_are_gapless_over_events_only() -> None:
