@@ -13,7 +13,7 @@ from models.errors import UserError
 
 if TYPE_CHECKING:
     from models.synthesis import Scene, SyntheticFace
-    from models.synthesis.portrait import Portrait
+    from models.synthesis.arrays import Portrait
 
 Level = Literal["easy", "medium", "hard", "mixed"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from models.errors import UserError
 from pipeline.build import prototypes
 from pipeline.config import Config
+from pipeline.explain_account import Account, Run
 from pipeline.explain_figure import picture
 from pipeline.explain_page import web_page
 from pipeline.explain_profile import thetas
-from pipeline.explain_record import Account, Run
 from pipeline.pages import is_page, png, write
 
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from pipeline.build import prototypes
 from pipeline.config import Config
+from pipeline.explain_account import Account
 from pipeline.explain_profile import announced_profile, lowest_before, matching, mixture, nearest
-from pipeline.explain_record import Account
 from stages.joint import JointParams
 
 if TYPE_CHECKING:

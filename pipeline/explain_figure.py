@@ -6,8 +6,8 @@ from textwrap import fill, wrap
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
+from pipeline.explain_account import Account, Run
 from pipeline.explain_curves import draw_curves
-from pipeline.explain_record import Account, Run
 from pipeline.explain_views import Views, columns, draw_views, views
 from pipeline.explain_words import (
     ALL_HEAD,

@@ -6,9 +6,9 @@ import html
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
+from pipeline.explain_account import Account, Run
 from pipeline.explain_curves import draw_curves
 from pipeline.explain_figure import ALL_TITLE, CURVES, WIDTH, views_height
-from pipeline.explain_record import Account, Run
 from pipeline.explain_views import draw_views, views
 from pipeline.explain_words import (
     ALL_HEAD,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from models.joint import JointModel
     from models.prototypes import PrototypeSet
     from pipeline.config import Config
-    from pipeline.explain_record import Account, Window
+    from pipeline.explain_account import Account, Window
     from stages.items import Side
 
 Array = npt.NDArray[np.float64]

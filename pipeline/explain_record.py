@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,13 @@ import numpy.typing as npt
 from models.errors import UserError
 from pipeline.build import build, prototypes, rules
 from pipeline.config import Config
+from pipeline.explain_account import Account, Key, Run, Window
 from pipeline.explain_profile import announced_profile, lowest_before
 from pipeline.inline import InlineGraph
 from pipeline.node import is_live
 from pipeline.sources import open_source
-from stages.items import Curves, FaceState, Floats, Grey, Interval, Item, Reading, Stamp, WindowEnd
+from stages.items import Curves, FaceState, Interval, Item, WindowEnd
 from stages.joint import Memory
-from stages.noise import Filters
 from stages.peaks import Announcement, Retraction, Update, Veto
 from stages.rules import JointWindowSpotter, Rules, WindowSpotter
 from stages.spot import SpotStage
@@ -34,60 +34,6 @@ if TYPE_CHECKING:
     from stages.items import Column
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Key:
-    """A frame that matters for an event, and its crops where they were still held."""
-
-    name: str
-    stamp: Stamp
-    eye: Grey | None
-    mouth: Grey | None
-
-
-@dataclass
-class Window:
-    """What the rules were given in one window, and what they said of it."""
-
-    face: int
-    reference: int
-    times: list[float] = field(default_factory=list)
-    values: list[Floats] = field(default_factory=list)  # (V,) each
-    filters: list[Filters | None] = field(default_factory=list)  # after each frame
-    announced: dict[int, tuple[int, Announcement]] = field(default_factory=dict)  # frames taken
-    withdrawn: dict[int, tuple[Key, ...]] = field(default_factory=dict)
-    refusals: dict[int, tuple[Veto, ...]] = field(default_factory=dict)
-    projections: tuple[Array, Array] | None = None  # times (n,), (n, K); None: the paper's rules
-
-    def filters_of(self, number: int) -> Filters | None:
-        """The filters in force when ``number`` was announced."""
-        return self.filters[self.announced[number][0] - 1]
-
-
-@dataclass(frozen=True)
-class Account:
-    """An event or a withdrawn announcement, with all that explains it."""
-
-    interval: Interval  # final or retracted
-    readings: list[Reading]
-    window: Window
-    number: int  # of its announcement in the window
-    keys: tuple[Key, ...]  # three: onset, apex, offset, or what comes nearest to them
-    vetoes: tuple[Veto, ...]
-
-    @property
-    def final(self) -> bool:
-        """Whether it stands."""
-        return self.interval.phase == "final"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What became of a recording."""
-
-    events: list[Account]
-    retracted: list[Account]
 
 
 class _Watched:

@@ -12,8 +12,8 @@ from models.prototypes import AU_REGIONS, SIZES, PrototypeSet, Region, heat_map
 from pipeline.build import prototypes
 from pipeline.config import Config
 from pipeline.drawing import blank, draw_field, heat_key, recovered, unpooled
+from pipeline.explain_account import Account
 from pipeline.explain_profile import account_weights, thetas
-from pipeline.explain_record import Account
 from stages.flow import WindowFlow
 from stages.items import Floats, Grey
 

@@ -9,8 +9,8 @@ from models.facs import ACTION_UNITS
 from models.prototypes import AU_REGIONS
 from pipeline.build import prototypes
 from pipeline.config import Config
+from pipeline.explain_account import Account, Run
 from pipeline.explain_profile import thetas
-from pipeline.explain_record import Account, Run
 from stages.items import AUInterval, Interval
 from stages.peaks import Veto
 

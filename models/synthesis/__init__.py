@@ -5,10 +5,11 @@ expressions, ICT-FaceKit; ``data/README.md``), blinks, gaze, speech and head mot
 seen through a noisy sensor. Every frame depends only on the scene and its index.
 """
 
+from models.synthesis.arrays import DATA
 from models.synthesis.chance import random_scene
 from models.synthesis.face import SyntheticFace
 from models.synthesis.fields import FieldMaker, au_displacements
-from models.synthesis.portrait import DATA, load_portrait, portrait_names, varied
+from models.synthesis.portrait import load_portrait, portrait_names, varied
 from models.synthesis.script import (
     Blink,
     Delivered,

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.synthesis.arrays import Image, Points
 from models.synthesis.fields import remap
-from models.synthesis.portrait import FINE, Image, Points
+from models.synthesis.portrait import FINE
 from models.synthesis.script import step
 
 _OPENINGS = (tuple(range(36, 42)), tuple(range(42, 48)))

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.synthesis.arrays import Image, Points
 from models.synthesis.eyes import Eyeball, eyeballs
 from models.synthesis.fields import Field, remap
 from models.synthesis.motion import HeadPath, Pose
 from models.synthesis.muscles import Muscles
-from models.synthesis.portrait import FINE, Image, Points, framed, load_portrait, varied
+from models.synthesis.portrait import FINE, framed, load_portrait, varied
 from models.synthesis.script import Delivered, Scene, TrueExpression, schedule, truth
 from models.synthesis.sensor import Sensor
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.synthesis.portrait import DATA, Points
+from models.synthesis.arrays import DATA, Points
 from models.synthesis.script import Side
 
 Field = npt.NDArray[np.float32]  # (h, w, 2) px

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from models.synthesis.arrays import Points
 from models.synthesis.fields import Field, FieldMaker
 from models.synthesis.motion import Floats, Talk, closed, looking, old_blink, span
-from models.synthesis.portrait import Points
 from models.synthesis.script import Blink, Expression, Gaze, Scene, Speech, profile
 
 _BLINK_S = 0.23

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from models.errors import UserError
-
-DATA = Path(__file__).parent.parent / "data"
-Image = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.float64]
-Portrait = tuple[Image, Points]
+from models.synthesis.arrays import DATA, Image, Points, Portrait
+from models.synthesis.fields import remap, spline
 
 FINE = 2  # the portrait is held so many times larger, so that linear sampling is smooth
 # where each iBUG point lies in the mirror image
@@ -70,8 +65,6 @@ def varied(portrait: Portrait, identity: int) -> Portrait:
 
 
 def _reshaped(image: Image, points: Points, rng: np.random.Generator) -> Portrait:
-    from models.synthesis.fields import remap, spline
-
     corners = points[45] - points[36]
     d = float(np.hypot(*corners))
     ex = corners / d

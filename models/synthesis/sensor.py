@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.synthesis.portrait import Image, Points
+from models.synthesis.arrays import Image, Points
 from models.synthesis.script import Scene, step
 
 _NOISE_FRAMES = 8

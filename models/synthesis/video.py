@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from models.synthesis.arrays import Image, Points
 from models.synthesis.fields import Field, remap
 from models.synthesis.muscles import Muscles
-from models.synthesis.portrait import Image, Points
 from models.synthesis.script import Delivered, Scene, TrueExpression, schedule, truth
 from models.synthesis.sensor import Sensor
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from models.prototypes import SIZES
 from pipeline.build import prototypes
 from pipeline.config import Config
-from pipeline.explain_record import OverheardSpot, Run, accounts
+from pipeline.explain_account import Run
+from pipeline.explain_record import OverheardSpot, accounts
 from stages.items import Column, Curves, FaceState, Interval, Item, Stamp
 
 FPS = 30.0

@@ -15,10 +15,11 @@ from models.errors import UserError
 from pipeline.build import build, prototypes
 from pipeline.config import Config, load
 from pipeline.explain import chosen, explain
+from pipeline.explain_account import Run
 from pipeline.explain_figure import picture
 from pipeline.explain_page import web_page
 from pipeline.explain_profile import lowest_before, mixture
-from pipeline.explain_record import OverheardSpot, Run
+from pipeline.explain_record import OverheardSpot
 from pipeline.explain_views import likeness, views
 from pipeline.explain_words import (
     all_rows,

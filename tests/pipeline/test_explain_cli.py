@@ -9,7 +9,7 @@ import pytest
 import pipeline.explain_record
 from pipeline.cli import run
 from pipeline.config import Config
-from pipeline.explain_record import Run
+from pipeline.explain_account import Run
 from tests.pipeline.explained import Movement, Take, overheard
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pipeline.config import load
-from pipeline.explain_record import Account
+from pipeline.explain_account import Account
 from pipeline.explain_words import veto_words, why_retracted
 from stages.items import Interval, WindowReason
 from stages.peaks import Veto
