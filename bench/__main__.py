@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from models.errors import UserError
-
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -111,12 +109,9 @@ def directions(
 
 def main() -> int:
     """Run; a user's mistake is one line."""
-    try:
-        app(standalone_mode=False)
-    except UserError as error:
-        typer.echo(f"bench: {error}", err=True)
-        return error.exit_code
-    return 0
+    from pipeline.cli import run
+
+    return run(sys.argv[1:], app, "bench")
 
 
 if __name__ == "__main__":

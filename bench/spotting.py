@@ -634,7 +634,9 @@ def _withdrawn(clips: Sequence[Clip], variant: str, reasons: Sequence[str]) -> l
 
 def _reason(text: str) -> str:
     """A reason without the id or node that it names."""
-    return "merged" if text.startswith("merged") else text.rpartition(" ")[2]
+    if text.startswith("merged into"):
+        return "merged"
+    return "restarted" if text.endswith(" restarted") else text
 
 
 def coincidences(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) -> Result:

@@ -33,12 +33,14 @@ Row = tuple[int, Half]
 _HALVES: tuple[Half, Half] = ("left", "right")
 
 BLINK = 45
-# AUs that move together five times or more in the labels of CASME II, SAMM, CAS(ME)2 and SAMM
-# Long Videos, and FACS's brow combinations: their flows cancel in part, and each alone is weaker
+# Sets of AUs that move together; their flows cancel in part, and each alone is weaker. Those of
+# the known AUs that are annotated together, and no other with them, five times or more in the
+# labels of CASME II, SAMM, CAS(ME)2 and SAMM Long Videos; and the brows of fear and sadness
 TOGETHER = (
-    *((1, 2), (1, 2, 5), (1, 4), (1, 2, 4), (4, 5), (4, 7), (4, 9), (4, 10)),
-    *((6, 12), (6, 12, 14), (6, 12, 15), (7, 12), (10, 12), (12, 14), (12, 15), (12, 24)),
-    *((14, 24), (15, 17), (17, 24)),
+    *((1, 2), (1, 2, 5), (4, 5), (4, 6, 7), (4, 7), (4, 7, 9), (4, 9), (4, 10), (4, 14)),
+    *((6, 12), (6, 12, 14), (6, 12, 15), (7, 12), (10, 12), (12, 14), (12, 14, 24), (12, 15)),
+    *((12, 24), (14, 17), (14, 24), (15, 17)),
+    *((1, 4), (1, 2, 4)),
 )
 _COMPONENTS = 150  # of Sigma that are kept; the rest is taken as white
 _BASIS_COMPONENTS = 80

@@ -109,6 +109,14 @@ class PrototypeSet:
                 archive.writestr(_entry(name), content.getvalue(), compresslevel=9)
 
 
+def without_joint(prototypes: PrototypeSet) -> PrototypeError:
+    """What to say of a set that cannot be used for joint explanation."""
+    return PrototypeError(
+        f"prototype set {prototypes.name}: no joint model in it; fit it again, "
+        "or set method to paper"
+    )
+
+
 def _joint_header(joint: JointModel | None) -> dict[str, Any] | None:
     if joint is None:
         return None

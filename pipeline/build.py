@@ -82,6 +82,7 @@ def _motion(config: Config) -> Stage:
 
 def rules(config: Config) -> Rules:
     """How the configured method spots."""
+    from models.prototypes import without_joint
     from stages.joint import JointParams
     from stages.noise import NoiseParams
     from stages.peaks import SpotParams
@@ -104,7 +105,8 @@ def rules(config: Config) -> Rules:
         calibrate_s=spot.calibrate_s,
         micro_s=spot.micro_s,
     )
-    assert chosen.joint is not None, "the motion stage has refused a set without one"
+    if chosen.joint is None:
+        raise without_joint(chosen)
     return JointRules(chosen.joint, joint, NoiseParams())
 
 

@@ -152,13 +152,13 @@ door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 door.command()(live)
 
 
-def run(arguments: list[str], commands: typer.Typer = app) -> int:
+def run(arguments: list[str], commands: typer.Typer = app, name: str = "mespot") -> int:
     """Run the command line; one line on standard error and an exit code for a mistake."""
     try:
         code = commands(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except UserError as error:
-        typer.echo(f"mespot: {error}", err=True)
+        typer.echo(f"{name}: {error}", err=True)
         return error.exit_code
     except typer.Exit as end:
         return end.exit_code
@@ -167,7 +167,7 @@ def run(arguments: list[str], commands: typer.Typer = app) -> int:
     except Exception as error:
         # Typer vendors or imports Click: its usage errors carry format_message and exit_code
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            typer.echo(f"mespot: {error.format_message()} (see --help)", err=True)
+            typer.echo(f"{name}: {error.format_message()} (see --help)", err=True)
             return int(error.exit_code)
         raise
 

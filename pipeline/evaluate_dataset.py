@@ -105,7 +105,9 @@ def evaluate(
     if not clips:
         raise UserError("no video to spot in")
     _unique(clips)
-    asked = {"data": identity} | _asked(settings)  # a wrong option, before anything is done
+    asked = {"data": identity, "videos": _videos(clips)} | _asked(
+        settings
+    )  # a wrong option, before anything is done
     files = _prepared(out, clips, asked, again)
     write_labels(out / TRUTH, (true(clip.video, a) for clip in clips for a in clip.truth))
     read(out / TRUTH)  # a row that cannot be scored, before hours of spotting
@@ -144,6 +146,12 @@ def _asked(settings: Settings) -> dict[str, Any]:
     return asked | {"motion.prototypes": _digest(config.motion.prototypes)}
 
 
+def _videos(clips: Sequence[Clip]) -> str:
+    """What the videos are made of: their frames and rates."""
+    told = [f"{clip.video} {clip.fps} {clip.source}" for clip in clips]
+    return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()[:16]
+
+
 def _prepared(
     out: Path, clips: Sequence[Clip], asked: dict[str, Any], again: bool
 ) -> dict[str, Path]:
@@ -172,6 +180,10 @@ def _same(out: Path, asked: dict[str, Any]) -> None:
     """Refuse to mix results of different runs."""
     file = out / _RUN
     if not file.exists():
+        if any((out / _EVENTS).iterdir()):
+            raise UserError(
+                f"{out}: holds events of an unknown run; name another --out, or --again"
+            )
         return
     try:
         found = json.loads(file.read_text(encoding="utf-8"))

@@ -32,15 +32,14 @@ class Window:
     reference: int
     times: list[float] = field(default_factory=list)
     values: list[Floats] = field(default_factory=list)  # (V,) each
-    filters: list[Filters | None] = field(default_factory=list)  # after each frame
-    announced: dict[int, tuple[int, Announcement]] = field(default_factory=dict)  # frames taken
+    filters: dict[int, Filters | None] = field(default_factory=dict)  # as of its announcement
+    announced: dict[int, Announcement] = field(default_factory=dict)
     withdrawn: dict[int, tuple[Key, ...]] = field(default_factory=dict)
-    refusals: dict[int, tuple[Veto, ...]] = field(default_factory=dict)
     projections: tuple[Array, Array] | None = None  # times (n,), (n, K); None: the paper's rules
 
     def filters_of(self, number: int) -> Filters | None:
         """The filters in force when ``number`` was announced."""
-        return self.filters[self.announced[number][0] - 1]
+        return self.filters[number]
 
 
 @dataclass(frozen=True)

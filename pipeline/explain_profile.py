@@ -55,7 +55,7 @@ def announced_profile(
     window: Window, number: int, known: PrototypeSet, config: Config
 ) -> tuple[Array, Array]:
     """Times (n,) and the curve (n,) of the AUs as they were announced."""
-    announcement = window.announced[number][1]
+    announcement = window.announced[number]
     noise, model = window.filters_of(number), known.joint
     if window.projections is None or noise is None or model is None:
         times, values = matching(window, known, config)

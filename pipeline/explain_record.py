@@ -52,7 +52,6 @@ class _Watched:
         updates = self._inner.push(time, column, shut)
         window.times.append(time)
         window.values.append(column.values)
-        window.filters.append(None if self._memory is None else self._memory.noise.filters)
         self._heard(updates)
         return updates
 
@@ -61,7 +60,7 @@ class _Watched:
         self._heard(updates, last=True)
         return updates
 
-    def abandon(self) -> list[Retraction]:
+    def abandon(self) -> list[Update]:
         updates = self._inner.abandon()
         self._heard(updates, last=True)
         return updates
@@ -72,11 +71,12 @@ class _Watched:
             return
         for update in updates:
             if isinstance(update, Announcement):
-                window.announced[update.number] = (len(window.times), update)
+                window.announced[update.number] = update
+                noise = None if self._memory is None else self._memory.noise
+                window.filters[update.number] = None if noise is None else noise.filters
                 self._recorder.announced[window.face].append((window, update.number))
             elif isinstance(update, Retraction):
                 if isinstance(inner, JointWindowSpotter):
-                    window.refusals[update.number] = inner.refusal(update.number)
                     window.projections = inner.judged
                 window.withdrawn[update.number] = self._recorder.keys(window, update.number)
         if last and isinstance(inner, JointWindowSpotter):
@@ -125,7 +125,7 @@ class Recorder:
 
     def keys(self, window: Window, number: int) -> tuple[Key, ...]:
         """The frames from which a withdrawn announcement rose, its apex, and the newest."""
-        announcement = window.announced[number][1]
+        announcement = window.announced[number]
         apex = window.times[announcement.apex]
         times, curve = announced_profile(window, number, self._known, self._config)
         base = float(times[lowest_before(times, curve, apex, self._config.spot.search_s)])
@@ -203,13 +203,13 @@ def accounts(intervals: list[Interval], recorder: Recorder, config: Config) -> R
         if interval.phase not in ("final", "retracted"):
             continue
         window, number = places[interval.id]
+        vetoes = tuple(Veto(v.name, v.value, v.limit) for v in interval.vetoes)
         if interval.phase == "final":
             event: Any = next(iter(classify.process(interval)))
-            vetoes = tuple(Veto(v.name, v.value, v.limit) for v in interval.vetoes)
             keys = _key_frames(interval)
             run.events.append(Account(interval, event.readings, window, number, keys, vetoes))
         else:
-            vetoes, keys = window.refusals.get(number, ()), window.withdrawn[number]
+            keys = window.withdrawn[number]
             run.retracted.append(Account(interval, [], window, number, keys, vetoes))
     return run
 

@@ -23,6 +23,7 @@ _REASONS = {
     "part of a stronger movement": "it was part of a stronger movement, which takes its place",
     "left to the next window": "the window ended before the movement did; the next window sees "
     "it whole",
+    "eyes shut": "the eyes were shut throughout",
     "lost": "the face was lost before the movement was over",
     "gap": "frames are missing before the movement was over",
 }
@@ -31,6 +32,7 @@ _ACTED = {
     "too weak": "height",
     "not explained by action units": "explained",
     "speech": "speech",
+    "eyes shut": "shut",
 }
 
 

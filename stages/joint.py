@@ -44,6 +44,7 @@ _RIDGE = 0.02
 _STRONGER = 1.3  # a movement so many times as strong takes the place of the one followed
 _HOPELESS = 0.6  # a movement explained to less than this share of what is asked is dropped
 _LARGE = (12.0, 20.0)  # heights between which ``explained`` gives way to ``explained_large``
+_MOUTHS = 30  # movements of the mouth that are remembered: those of a window
 _TOGETHER_S = 0.12  # curves that peak within belong to one movement
 
 
@@ -115,14 +116,36 @@ class JointParams:
 
 
 @dataclass
+class _Mouth:
+    """A movement of the mouth: when it ended, how high it was, whether it was speech."""
+
+    until: float
+    height: float
+    speaking: bool
+
+
+@dataclass
 class Memory:
     """What is known of a face beyond one window."""
 
     noise: Noise
-    mouth_until: float = -np.inf  # end of the last movement of the mouth, source time
-    mouth_height: float = 0.0
-    speaking: bool = False
+    mouth: list[_Mouth] = field(default_factory=list)  # the last ones, oldest first
     first: float | None = None  # source time of the first frame
+
+    def begin(self, time: float) -> None:
+        """A window begins at ``time`` s: what is to be seen again has not been seen."""
+        self.mouth = [moved for moved in self.mouth if moved.until <= time + _TICK]
+        if self.first is None or time < self.first:
+            self.first = time
+
+    @property
+    def last(self) -> _Mouth:
+        """The last movement of the mouth."""
+        return self.mouth[-1] if self.mouth else _Mouth(-np.inf, 0.0, False)
+
+    def moved(self, until: float, height: float, speaking: bool) -> None:
+        """The mouth has moved."""
+        self.mouth = [*self.mouth[-_MOUTHS:], _Mouth(until, height, speaking)]
 
 
 @dataclass(frozen=True)
@@ -217,17 +240,12 @@ class JointSpotter:
         self._movement: _Movement | None = None
         self._held: _Held | None = None
         self._numbers = 0
-        self._refusals: dict[int, tuple[Veto, ...]] = {}
         self._closed = False
 
     @property
     def judged(self) -> tuple[Array, Array]:
         """Source times (n,) and low-passed projections (n, K) of the frames judged so far."""
         return self._t[: self._n].copy(), self._x[: self._n].copy()
-
-    def refusal(self, number: int) -> tuple[Veto, ...]:
-        """What the vetoes saw of an announcement that one of them withdrew; else nothing."""
-        return self._refusals.get(number, ())
 
     # ------------------------------------------------------------ frames
 
@@ -256,8 +274,8 @@ class JointSpotter:
         frames.times.append(time)
         frames.parts.append(array)
         frames.shut.append(shut)
-        if self._memory.first is None:
-            self._memory.first = time
+        if len(frames.times) == 1:
+            self._memory.begin(time)
         return self._advance(closing=False)
 
     def close(self, complete: bool = True) -> list[Update]:
@@ -279,14 +297,16 @@ class JointSpotter:
                 updates.append(Retraction(movement.number, None, "left to the next window"))
         return updates + self._release()
 
-    def abandon(self) -> list[Retraction]:
-        """The window is broken off: every open announcement is withdrawn."""
+    def abandon(self) -> list[Update]:
+        """The window is broken off: what is over is final, what is open is withdrawn."""
         if self._closed:
             raise ValueError("this window was closed; make a new JointSpotter")
         self._closed = True
-        numbers = [x.number for x in (self._movement, self._held) if x is not None]
-        self._movement = self._held = None
-        return [Retraction(number, None) for number in numbers if number >= 0]
+        movement, self._movement = self._movement, None
+        updates = self._release()
+        if movement is not None and movement.number >= 0:
+            updates.append(Retraction(movement.number, None))
+        return updates
 
     def _advance(self, closing: bool) -> list[Update]:
         self._bridge(closing)
@@ -378,11 +398,21 @@ class JointSpotter:
         """Learn frames that are old enough and belong to no expression."""
         noise = self._memory.noise
         newest = self._t[i] - noise.params.delay_s + _TICK
-        while self._learned < i and self._t[self._learned] <= newest:
+        undecided = self._undecided(i)
+        while self._learned < undecided and self._t[self._learned] <= newest:
             j = self._learned
             self._learned += 1
             if j > 1 and noise.due(self._t[j]) and not self._excluded(j):
                 noise.learn(float(self._t[j]), self._differences(j))
+
+    def _undecided(self, i: int) -> int:
+        """The first frame of what may still turn out to be an expression."""
+        begun = [i]
+        if self._movement is not None:
+            begun.append(self._movement.base)
+        if self._held is not None:
+            begun.append(self._held.expression.onset)
+        return min(begun)
 
     def _excluded(self, j: int) -> bool:
         return bool(self._frames.held[j] or self._expression[j])
@@ -425,10 +455,7 @@ class JointSpotter:
             fallen &= found.height > _STRONGER * self._movement.height
         if not fallen.any():
             return []
-        updates: list[Update] = []
-        if self._movement is not None:
-            updates = self._refused(self._movement, "part of a stronger movement")
-        return [*updates, *self._begin(self._chosen(fallen))]
+        return self._begin(self._chosen(fallen))
 
     def _chosen(self, fallen: npt.NDArray[np.bool_]) -> int:
         """The strongest of those that have fallen, or one that peaks with it and is stronger."""
@@ -445,16 +472,18 @@ class JointSpotter:
         movement = self._x[peak] - self._x[base]
         weights = nonnegative(noise.gram, noise.rows @ movement, _RIDGE, 60)
         mixture = np.asarray(weights @ noise.rows)
-        self._movement = _Movement(base, peak, float(found.height[curve]), noise, mixture)
+        begun = _Movement(base, peak, float(found.height[curve]), noise, mixture)
         explained = self._explain(noise, movement)
         if explained is None or explained.explained < _HOPELESS * params.least_explained(
             explained.height
         ):
-            refused, self._movement = self._movement, None
-            return self._refused(refused, "not explained by action units")
-        if self._refusal(explained):
-            return []
-        return [self._announce(self._movement, peak, explained)]
+            return self._refused(begun, "not explained by action units")
+        refusal, old = self._refusal(explained), self._movement
+        if old is not None and refusal:
+            return self._refused(begun, refusal)
+        updates = [] if old is None else self._refused(old, "part of a stronger movement")
+        self._movement = begun
+        return updates if refusal else [*updates, self._announce(begun, peak, explained)]
 
     def _announce(self, movement: _Movement, apex: int, mixture: _Mixture) -> Announcement:
         movement.number = self._numbers
@@ -490,15 +519,14 @@ class JointSpotter:
             return self._refused(movement, "too weak")
         # before this movement is remembered: the pause is the one to the movement before it
         expression = self._vetoed(self._expressed(path, base, mixture), mixture)
-        refusal = self._refusal(mixture)
+        refusal = self._refusal(mixture, self._shut_share(expression))
         mouth = mixture.strongest(self._model) in _MOUTH
         if mouth and not refusal and self._goes_on(expression, movement.height):
             refusal = "speech"
         if mouth:
-            self._remember(end, movement.height, refusal == "speech")
+            self._remember(expression.offset, movement.height, refusal == "speech")
         if refusal:
-            self._refusals[movement.number] = expression.vetoes
-            return self._refused(movement, refusal)
+            return self._refused(movement, refusal, expression.vetoes)
         return self._accepted(movement, expression, mixture, end, mouth)
 
     def _explain(self, noise: Filters, movement: Array) -> _Mixture | None:
@@ -526,9 +554,11 @@ class JointSpotter:
             wide += self._params.mismatch * weights[row] ** 2 * self._model.mismatch[au]
         return wide
 
-    def _refusal(self, mixture: _Mixture) -> str:
+    def _refusal(self, mixture: _Mixture, shut: float = 0.0) -> str:
         if mixture.strongest(self._model) == BLINK:
             return "blink"
+        if shut >= 1:
+            return "eyes shut"
         if mixture.height <= self._params.least:
             return "too weak"
         if mixture.explained <= self._params.least_explained(mixture.height):
@@ -563,15 +593,15 @@ class JointSpotter:
     def _goes_on(self, expression: Expression, height: float) -> bool:
         """Whether this movement of the mouth follows so soon on another that it is speech."""
         memory, params = self._memory, self._params
-        soon = self._t[expression.onset] - memory.mouth_until < params.speech_s
-        return soon and (memory.speaking or memory.mouth_height > params.train * height)
+        last = memory.last
+        soon = bool(self._t[expression.onset] - last.until < params.speech_s)
+        return soon and (last.speaking or last.height > params.train * height)
 
     def _remember(self, end: int, height: float, speech: bool) -> None:
         memory = self._memory
-        late = self._t[end] - memory.mouth_until > self._params.search_s
-        if late or height > self._params.train * memory.mouth_height:
-            memory.mouth_until = float(self._t[end])
-            memory.mouth_height, memory.speaking = height, speech
+        late = self._t[end] - memory.last.until > self._params.search_s
+        if late or height > self._params.train * memory.last.height:
+            memory.moved(float(self._t[end]), height, speech)
 
     def _hear(self, i: int) -> list[Update]:
         """Let go of the expression held back, or see that the mouth goes on moving."""
@@ -588,9 +618,9 @@ class JointSpotter:
         if rise <= max(params.theta, params.train * held.height):
             return []
         self._held = None
-        self._memory.speaking = True
-        self._refusals[held.number] = held.expression.vetoes
-        return [Retraction(held.number, None, "speech")]
+        if self._memory.mouth:
+            self._memory.last.speaking = True
+        return [Retraction(held.number, None, "speech", held.expression.vetoes)]
 
     def _release(self) -> list[Update]:
         held, self._held = self._held, None
@@ -598,12 +628,14 @@ class JointSpotter:
 
     # ------------------------------------------------------------ results
 
-    def _refused(self, movement: _Movement, reason: str) -> list[Update]:
+    def _refused(
+        self, movement: _Movement, reason: str, vetoes: tuple[Veto, ...] = ()
+    ) -> list[Update]:
         found = self._candidates
         found.risen &= np.abs(self._t[found.peak] - self._t[movement.peak]) > _TOGETHER_S
         if movement.number < 0:
             return []
-        return [Retraction(movement.number, None, reason)]
+        return [Retraction(movement.number, None, reason, vetoes)]
 
     def _accepted(
         self,
@@ -625,18 +657,22 @@ class JointSpotter:
             return updates
         return [*updates, Final(movement.number, expression)]
 
+    def _shut_share(self, expression: Expression) -> float:
+        """Share of the frames in which the eyes were shut and the curves were held."""
+        held = self._frames.held[expression.onset : expression.offset + 1]
+        return sum(held) / len(held)
+
     def _vetoed(self, expression: Expression, mixture: _Mixture) -> Expression:
         """``expression`` with what each veto saw."""
         params, memory = self._params, self._memory
         halves = (self._model.index(BLINK, "left"), self._model.index(BLINK, "right"))
         blink = float(max(mixture.weights[h] for h in halves) / mixture.weights.max())
-        shut = sum(self._frames.held[expression.onset : expression.offset + 1])
-        pause = float(self._t[expression.onset] - memory.mouth_until)
+        pause = float(self._t[expression.onset] - memory.last.until)
         vetoes = (
             Veto("explained", mixture.explained, params.least_explained(mixture.height)),
             Veto("height", mixture.height, params.least),
             Veto("blink", blink, 1.0),
-            Veto("shut", shut / (expression.offset - expression.onset + 1), 1.0),
+            Veto("shut", self._shut_share(expression), 1.0),
             Veto("speech", max(pause, 0.0) if np.isfinite(pause) else -1.0, params.speech_s),
         )
         return Expression(

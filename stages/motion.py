@@ -16,8 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.errors import PrototypeError
-from models.prototypes import Prototype, PrototypeSet
+from models.prototypes import Prototype, PrototypeSet, without_joint
 from stages.blinks import Blinks
 from stages.flow import WindowFlow
 from stages.items import (
@@ -197,10 +196,7 @@ class MotionStage:
         method: Method = "mespot",
     ) -> None:
         if method == "mespot" and prototypes.joint is None:
-            raise PrototypeError(
-                f"prototype set {prototypes.name}: no joint model in it; fit it again, "
-                "or set method to paper"
-            )
+            raise without_joint(prototypes)
         self._method: Method = method
         self._prototypes = prototypes
         self._preset: Literal["exact", "fast"] = preset

@@ -171,6 +171,7 @@ class Retraction:
     number: int
     merged_into: int | None
     reason: str = ""
+    vetoes: tuple[Veto, ...] = ()
 
 
 Update = Announcement | Final | Retraction

@@ -13,11 +13,9 @@ from stages.items import Column
 from stages.joint import Array, JointParams, JointSpotter, Memory
 from stages.noise import Noise, NoiseParams
 from stages.peaks import (
-    Retraction,
     SpotParams,
     StreamingSpotter,
     Update,
-    Veto,
     check_thetas,
 )
 
@@ -33,7 +31,7 @@ class WindowSpotter(Protocol):
         """The window ends; ``complete``: nothing follows."""
         ...
 
-    def abandon(self) -> list[Retraction]:
+    def abandon(self) -> list[Update]:
         """The window is broken off."""
         ...
 
@@ -66,8 +64,8 @@ class _PaperSpotter:
     def close(self, complete: bool) -> list[Update]:
         return self._spotter.close()
 
-    def abandon(self) -> list[Retraction]:
-        return self._spotter.abandon()
+    def abandon(self) -> list[Update]:
+        return list(self._spotter.abandon())
 
 
 class PaperRules:
@@ -113,10 +111,6 @@ class JointWindowSpotter:
         """As ``JointSpotter.judged``."""
         return self._spotter.judged
 
-    def refusal(self, number: int) -> tuple[Veto, ...]:
-        """As ``JointSpotter.refusal``."""
-        return self._spotter.refusal(number)
-
     def push(self, time: float, column: Column, shut: bool) -> list[Update]:
         """Take the next column, at ``time`` seconds."""
         assert column.parts is not None
@@ -126,7 +120,7 @@ class JointWindowSpotter:
         """The window ends; ``complete``: nothing follows."""
         return self._spotter.close(complete)
 
-    def abandon(self) -> list[Retraction]:
+    def abandon(self) -> list[Update]:
         """The window is broken off."""
         return self._spotter.abandon()
 

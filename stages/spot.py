@@ -30,6 +30,8 @@ from stages.peaks import Announcement, Expression, Final, Update
 from stages.rules import Rules, WindowSpotter
 from stages.window import reference_of
 
+_LONG_LOST_S = 60.0
+
 
 @dataclass(frozen=True)
 class _Held:
@@ -179,8 +181,17 @@ class SpotStage:
     def _face(self, stamp: Stamp, face: int) -> _Face:
         key = (stamp.stream, face)
         if key not in self._faces:
+            self._forget_the_long_lost(stamp)
             self._faces[key] = _Face(stamp.stream, face, self._rules.memory())
         return self._faces[key]
+
+    def _forget_the_long_lost(self, now: Stamp) -> None:
+        """What is known of faces that cannot come back under their old id (``stages.face``)."""
+        self._faces = {
+            key: face
+            for key, face in self._faces.items()
+            if face.stream != now.stream or not now.pts - face.newest > _LONG_LOST_S
+        }
 
     def _curves(self, item: Curves) -> list[Interval | Stride]:
         face = self._face(item.stamp, item.face)
@@ -328,8 +339,7 @@ class SpotStage:
         current = face.current
         out: list[Interval | Stride] = []
         if current is not None:
-            for gone in current.spotter.abandon():
-                out.append(_withdrawn(current.said.pop(gone.number), stamp, reason))
+            out += self._tell(face, current, current.spotter.abandon(), stamp, False, reason)
         face.forget()
         face.progress = face.newest
         return out
@@ -343,6 +353,7 @@ class SpotStage:
         updates: Iterable[Update],
         decided: Stamp,
         stride: bool,
+        broken_off: str = "",
     ) -> Iterator[Interval | Stride]:
         before = current.last
         for update in updates:
@@ -353,7 +364,8 @@ class SpotStage:
             else:
                 into = update.merged_into
                 why = update.reason if into is None else f"merged into {current.ids[into]}"
-                yield _withdrawn(current.said.pop(update.number), decided, why)
+                said = current.said.pop(update.number)
+                yield _withdrawn(said, decided, why or broken_off, update.vetoes)
         if stride and current.last > before:
             yield Stride(face.face, current.window.reference, current.last + 1, closed=False)
 
@@ -424,7 +436,9 @@ def _later(stamp: Stamp, other: Stamp | None) -> Stamp:
     return other if other is not None and other.frame > stamp.frame else stamp
 
 
-def _withdrawn(said: Interval, decided: Stamp, reason: str) -> Interval:
+def _withdrawn(
+    said: Interval, decided: Stamp, reason: str, vetoes: Sequence[tuple[str, float, float]]
+) -> Interval:
     return Interval(
         id=said.id,
         face=said.face,
@@ -437,6 +451,7 @@ def _withdrawn(said: Interval, decided: Stamp, reason: str) -> Interval:
         decided=decided,
         reference=said.reference,
         reason=reason,
+        vetoes=[Veto(*veto) for veto in vetoes],
     )
 
 

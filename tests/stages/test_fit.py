@@ -99,7 +99,7 @@ def test_a_small_movement_passes_the_threshold_in_the_training_faces_noise(
 def test_the_papers_thetas_ask_for_a_few_px_of_their_own_movement() -> None:
     for prototype in load_default().prototypes:
         index = float((prototype.field**2).sum())  # of 1 px of the crop
-        assert FRAME_PX * index < 1.1 * prototype.theta < 10 * index
+        assert 0.5 * FRAME_PX * index < 1.1 * prototype.theta < 5 * index
 
 
 def test_the_side_that_moves_is_the_one_detected(landmarker: FaceMeshLandmarker) -> None:

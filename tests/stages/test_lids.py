@@ -44,9 +44,20 @@ def test_eyes_narrowed_for_long_are_this_faces_rest() -> None:
     assert shut == list(range(90, shut[-1] + 1))
 
 
+def test_eyes_closed_outright_stay_closed_until_they_open() -> None:
+    shut = _shut([0.3] * 90 + [0.1] * 120 + [0.3] * 90)
+    assert shut == list(range(90, 210))
+
+
+def test_eyes_closed_for_very_long_are_how_this_face_looks() -> None:
+    shut = _shut([0.3] * 90 + [0.1] * 15 * FPS)
+    assert shut[0] == 90
+    assert 10 * FPS <= len(shut) < 13 * FPS
+
+
 def test_the_reference_is_the_running_median_of_the_memory() -> None:
     rng = np.random.default_rng(1)
-    openness = rng.uniform(0.1, 0.4, 300)
+    openness = rng.uniform(0.27, 0.4, 300)  # none closed outright
     times = np.cumsum(rng.uniform(0.01, 0.06, 300))
     lids = Lids(share=0.8, memory_s=1.0)
     for i, (value, time) in enumerate(zip(openness, times, strict=True)):
