@@ -6,6 +6,7 @@ import csv
 import json
 import multiprocessing
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,19 @@ def test_a_folder_that_holds_something_else_is_refused(clips: list[Clip], tmp_pa
     (tmp_path / "run.json").write_text("[1, 2")
     with pytest.raises(UserError, match="not what a run leaves"):
         evaluate(clips, PAPER, tmp_path, identity="plain")
+
+
+def test_events_of_an_unknown_run_are_refused(clips: list[Clip], tmp_path: Path) -> None:
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "a.jsonl").write_text("")
+    with pytest.raises(UserError, match="unknown run"):
+        evaluate(clips, PAPER, tmp_path, identity="plain")
+
+
+def test_another_rate_is_another_run(made: tuple[Path, list[Done]], clips: list[Clip]) -> None:
+    faster = [replace(clip, fps=99.0) for clip in clips]
+    with pytest.raises(UserError, match="videos"):
+        evaluate(faster, PAPER, made[0], identity="plain")
 
 
 def test_an_output_that_cannot_be_written(clips: list[Clip], tmp_path: Path) -> None:
