@@ -46,7 +46,7 @@ class _Outside(threading.Thread):
                 elif name.startswith(b"event."):
                     carried = message["delays"]["processing_ms"]
                     self.events.append((now - message["published_utc_ns"]) / 1e6 + carried)
-                elif message["state"] == "ended":
+                elif message.get("state") == "ended":
                     break
         self.ended.set()
 
