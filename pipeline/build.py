@@ -111,9 +111,13 @@ def rules(config: Config) -> Rules:
 
 
 def _spot(config: Config, epoch: int) -> Stage:
+    from stages.rules import JointRules
     from stages.spot import SpotStage
 
-    return SpotStage(rules(config), window_s=config.motion.window_s, epoch=_EPOCHS * epoch)
+    chosen = rules(config)
+    if isinstance(chosen, JointRules):
+        chosen.warm_up()
+    return SpotStage(chosen, window_s=config.motion.window_s, epoch=_EPOCHS * epoch)
 
 
 def _classify(config: Config) -> Stage:

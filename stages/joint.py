@@ -247,6 +247,12 @@ class JointSpotter:
         """Source times (n,) and low-passed projections (n, K) of the frames judged so far."""
         return self._t[: self._n].copy(), self._x[: self._n].copy()
 
+    def warm_up(self) -> None:
+        """Compile what explains a movement."""
+        noise, movement = self._memory.noise.filters, self._model.responses[0]
+        nonnegative(noise.gram, noise.rows @ movement, _RIDGE, 60)
+        self._explain(noise, movement)
+
     # ------------------------------------------------------------ frames
 
     def push(self, time: float, parts: npt.ArrayLike, shut: bool) -> list[Update]:

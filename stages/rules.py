@@ -140,6 +140,10 @@ class JointRules:
         self._params = params
         self._noise = noise
 
+    def warm_up(self) -> None:
+        """Compile the kernels, so that the first expression is not late."""
+        JointSpotter(self._model, self.memory(), self._params).warm_up()
+
     def memory(self) -> Memory:
         """A face's noise, and what its mouth did last."""
         return Memory(Noise(self._model, self._noise))
