@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.joint import BLINK, JointModel, Side
+from stages.borders import drawn_out
 from stages.mixture import needed, nonnegative
 from stages.noise import Filters, Noise, explainers
 from stages.peaks import Announcement, AUPeak, AUSpan, Expression, Final, Retraction, Update, Veto
@@ -34,8 +35,6 @@ from stages.peaks import Announcement, AUPeak, AUSpan, Expression, Final, Retrac
 Array = npt.NDArray[np.float64]
 
 _TICK = 1e-6
-# the minimum-jerk step reaches 2, 25 and 75 % of its height at these shares of its time
-_AT_2, _AT_25, _AT_75 = 0.1355, 0.3594, 0.6406
 _ONE_SIDED = 0.35  # a side that moves less than this share of the other does not count
 _MOUTH = frozenset((10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28))
 _FEWEST_ENERGY = 12.0
@@ -575,8 +574,8 @@ class JointSpotter:
         curve = path @ mixture.curve
         apex = int(curve.argmax())
         times = self._t[base : base + len(path)]
-        onset = _nearest(times, _drawn_out(times, curve, apex, -1))
-        offset = _nearest(times, _drawn_out(times, curve, apex, 1))
+        onset = _nearest(times, drawn_out(times, curve, apex, -1))
+        offset = _nearest(times, drawn_out(times, curve, apex, 1))
         kind: Literal["micro", "macro"] = (
             "micro" if times[offset] - times[onset] + _TICK < self._params.micro_s else "macro"
         )
@@ -697,25 +696,6 @@ def _side(left: float, right: float) -> Side:
     if left < _ONE_SIDED * right:
         return "right"
     return "left" if right < _ONE_SIDED * left else "both"
-
-
-def _crossing(times: Array, curve: Array, apex: int, step: int, level: float) -> float:
-    """Source time at which ``curve``, followed from the apex, first falls to ``level``."""
-    i = apex
-    while 0 <= i + step < len(curve):
-        nearer, i = i, i + step
-        if curve[i] <= level:
-            share = (level - curve[i]) / (curve[nearer] - curve[i])
-            return float(times[i] + share * (times[nearer] - times[i]))
-    return float(times[i])
-
-
-def _drawn_out(times: Array, curve: Array, apex: int, step: int) -> float:
-    """Where a minimum-jerk flank through 75 and 25 % of the height is at 2 %, source time."""
-    height = float(curve[apex])
-    upper = _crossing(times, curve, apex, step, 0.75 * height)
-    lower = _crossing(times, curve, apex, step, 0.25 * height)
-    return lower + (lower - upper) * (_AT_25 - _AT_2) / (_AT_75 - _AT_25)
 
 
 def _nearest(times: Array, time: float) -> int:
