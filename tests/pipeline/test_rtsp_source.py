@@ -86,7 +86,8 @@ def test_duration_is_wall_time_and_no_cause_for_a_warning(clip: Path) -> None:
         frames = list(source.frames())
         source.close()
     assert frames
-    assert frames[-1].stamp.mono_ns - frames[0].stamp.mono_ns < 0.5e9
+    # a frame's stamp is read a moment after it was let through
+    assert frames[-1].stamp.mono_ns - frames[0].stamp.mono_ns < 0.55e9
     assert source.warning == ""
 
 
