@@ -405,7 +405,7 @@ def frames_of(clip: Clip, stream: str, every: int, notes: list[str]) -> Iterator
     if clip.fps is None:
         raise UserError(f"{clip.source.path}: images have no rate; give fps in the table")
     unreadable = 0
-    from stages.fit_dataset import read_image
+    from stages.stills import read_image
 
     for i, path in enumerate(clip.source.images[::every]):
         try:

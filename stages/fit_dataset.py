@@ -11,11 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from models.datasets import Dataset, Pair
 from models.errors import UserError
@@ -30,21 +27,16 @@ from models.prototypes import (
     Region,
     fit,
 )
-from stages.alignment import Alignment
 from stages.farneback import farneback
 from stages.flow import WindowFlow
-from stages.items import Floats, Grey
+from stages.items import Floats
 from stages.landmarks import Landmarker
 from stages.pooling import pool
-from stages.region import crop_face, similarity
+from stages.region import crop_face
 from stages.separate import Pooled, Separated, separate
+from stages.stills import aligned_faces
 
-Image = npt.NDArray[np.uint8]
 Tell = Callable[[int, int], None]  # pairs done, of how many
-
-_MOST_LOOKS = 8  # FaceMesh settles on a still image within a few looks
-_SETTLED_PX = 0.05
-_LEAST_EYES_PX = 20.0  # between the outer eye corners, as in the face stage
 
 
 @dataclass(frozen=True)
@@ -162,7 +154,8 @@ def _samples(
             gathered.others += 1
             continue
         try:
-            onset, apex = aligned_crops(pair.onset, pair.apex, landmarker)
+            faces = aligned_faces([pair.onset, pair.apex], [0.0, 1.0], landmarker)
+            onset, apex = (crop_face(image, face) for image, face in faces)
         except UserError as error:
             gathered.left_out.append(f"{where}: {error}")
             continue
@@ -176,70 +169,6 @@ def _samples(
     if not gathered.pooled:
         first = gathered.left_out[0] if gathered.left_out else "no annotations"
         raise UserError(f"no usable sample: {len(pairs)} image pairs, none used; {first}")
-
-
-def aligned_crops(
-    onset: Path, apex: Path, landmarker: Landmarker
-) -> tuple[tuple[Grey, Grey], tuple[Grey, Grey]]:
-    """Eye and mouth crops of two images of one face, aligned as in the face stage.
-
-    Raises:
-        UserError: an image cannot be read, or holds no face that is large enough.
-    """
-    align = Alignment()
-    crops: list[tuple[Grey, Grey]] = []
-    for number, path in enumerate((onset, apex)):
-        image = read_image(path)
-        if number == 0:
-            _forget(landmarker, image)
-        found = settled(landmarker, image)
-        if found is None:
-            raise UserError(f"{path}: no face is found")
-        eyes = similarity(found).d
-        if eyes < _LEAST_EYES_PX:
-            raise UserError(f"{path}: the outer eye corners are only {eyes:.0f} px apart")
-        crops.append(crop_face(image, align(found, float(number))))
-    return crops[0], crops[1]
-
-
-def read_image(path: Path) -> Image:
-    """An image file, grey or BGR.
-
-    Raises:
-        UserError: it is missing or not an image.
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if data.size else None
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise UserError(f"{path}: not an image that can be read")
-    return np.asarray(image, np.uint8)
-
-
-def _forget(landmarker: Landmarker, image: Image) -> None:
-    """End the tracking of another face."""
-    for _ in range(2):
-        landmarker.detect(np.zeros_like(image), 0.0)
-
-
-def settled(landmarker: Landmarker, image: Image) -> Floats | None:
-    """Landmarks of a still image once further looks do not change them; None: no face.
-
-    FaceMesh cuts its input out around the landmarks of the look before, so that the first
-    look at a new image is not yet what a video would give.
-    """
-    last: Floats | None = None
-    for _ in range(_MOST_LOOKS):
-        found = landmarker.detect(image, 0.0)
-        if not found:
-            last = None
-            continue
-        if last is not None and float(np.abs(found[0] - last).max()) < _SETTLED_PX:
-            return found[0]
-        last = found[0]
-    return last
 
 
 # ---------------------------------------------------------------- theta

@@ -16,11 +16,9 @@ from models.prototypes import PrototypeSet, load_default
 from models.prototypes import load as load_set
 from stages.fit_dataset import (
     Fitted,
-    aligned_crops,
     calibrated,
     check_aus,
     fit_dataset,
-    read_image,
 )
 from stages.items import Floats
 from stages.landmarks import FaceMeshLandmarker
@@ -110,19 +108,6 @@ def _detectors(joint: JointModel) -> tuple[list[tuple[int, str]], Floats]:
     return list(names), np.asarray(detect, np.float32)
 
 
-def test_what_the_landmarker_saw_before_decides_nothing(
-    casme2: Dataset, landmarker: FaceMeshLandmarker
-) -> None:
-    """It tracks: a face of other proportions in the pair before must leave no trace."""
-    pairs, _ = casme2.pairs()
-    first, other = pairs[0], pairs[-1]
-    fresh = aligned_crops(first.onset, first.apex, landmarker)
-    aligned_crops(other.onset, other.apex, landmarker)
-    again = aligned_crops(first.onset, first.apex, landmarker)
-    for one, same in zip((*fresh[0], *fresh[1]), (*again[0], *again[1]), strict=True):
-        assert np.abs(one.astype(float) - same).mean() < 0.2
-
-
 def test_images_without_a_face_are_left_out_with_their_name(
     tmp_path: Path, shipped: PrototypeSet, landmarker: FaceMeshLandmarker
 ) -> None:
@@ -152,14 +137,6 @@ def test_an_au_that_no_pair_carries_is_named(
 def test_aus_that_cannot_be_fitted(aus: tuple[int, ...], said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_aus(aus)
-
-
-def test_a_file_that_is_no_image(tmp_path: Path) -> None:
-    (tmp_path / "img1.jpg").write_bytes(b"not a picture")
-    (tmp_path / "img2.jpg").write_bytes(b"")
-    for name in ("img1.jpg", "img2.jpg", "img3.jpg"):
-        with pytest.raises(UserError, match=f"{name}: not an image"):
-            read_image(tmp_path / name)
 
 
 # ---------------------------------------------------------------- theta
