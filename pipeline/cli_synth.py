@@ -1,4 +1,4 @@
-"""``mespot synth``: clips of random scenes with their truth."""
+"""``mespot synth``: clips of random scenes with their truth; with ``--as`` a recognition set."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from models.errors import UserError
+from pipeline import cli_synth_set
+from pipeline.cli_synth_set import As, Frames
 
 if TYPE_CHECKING:
     from models.synthesis import Scene, SyntheticFace
@@ -23,6 +25,8 @@ _CRF = "18"
 _FPS = (25.0, 200.0)
 _LEAST_EYE_PX = 30.0
 _SHORTEST_S, _LONGEST_S = 1.0, 3600.0
+_OF_CLIPS = ("clips", "level", "duration", "fps", "portrait_", "empty")
+_OF_SETS = ("subjects", "samples", "portraits", "frames", "workers")
 
 
 def portrait(text: str) -> tuple[str, Portrait]:
@@ -165,12 +169,21 @@ def _scene(
     return drawn, random_scene(own, drawn, duration, fps, empty=bare)
 
 
+def _only(context: typer.Context, names: tuple[str, ...], text: str) -> None:
+    """Refuse options that were given but say nothing here."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UserError(f"--{name.strip('_')}: {text}")
+
+
 def register(app: typer.Typer) -> None:
     """Add ``synth`` to the commands."""
 
     @app.command()
     def synth(
-        out: Annotated[Path, typer.Option(help="Folder for the clips and truth.json.")],
+        context: typer.Context,
+        out: Annotated[Path, typer.Option(help="Folder for clips and truth.json, or the set.")],
         clips: Annotated[int, typer.Option(help="How many clips.")] = 4,
         seed: Annotated[int, typer.Option(help="The same seed, the same clips.")] = 0,
         level: Annotated[
@@ -182,8 +195,26 @@ def register(app: typer.Typer) -> None:
             str, typer.Option("--portrait", help="A shipped portrait or an image file.")
         ] = "astronaut",
         empty: Annotated[float, typer.Option(help="Share of clips without any expression.")] = 0.15,
+        as_: Annotated[
+            As | None,
+            typer.Option("--as", help="A recognition set in this format instead of clips."),
+        ] = None,
+        subjects: Annotated[int, typer.Option(help="--as: how many identities.")] = 12,
+        samples: Annotated[int, typer.Option(help="--as: expressions of each.")] = 16,
+        portraits: Annotated[
+            str, typer.Option(help="--as: shipped portraits that the identities are made of.")
+        ] = "astronaut,biden,obama",
+        frames: Annotated[
+            Frames, typer.Option(help="--as: the frames that training needs, or all.")
+        ] = "key",
+        workers: Annotated[int, typer.Option(help="--as: processes.")] = 1,
     ) -> None:
-        """Write synthetic clips with exact truth (models/synthesis/chance.py)."""
+        """Write synthetic clips with exact truth, or with --as a synthetic recognition set."""
+        if as_ is not None:
+            _only(context, _OF_CLIPS, "is about clips, not about --as")
+            cli_synth_set.write(out, as_, subjects, samples, seed, portraits, frames, workers)
+            return
+        _only(context, _OF_SETS, "goes with --as")
         _checked(out, clips, seed, duration, fps, empty)
         from models.synthesis import SyntheticFace
 
