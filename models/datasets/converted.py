@@ -30,7 +30,9 @@ _CLIPS = {
     "aus": ("actionunits",),
     "emotion": ("label",),
     "kind": ("micro",),
+    "objective": ("objectiveclasses",),
 }
+_SAMM_ONLY = ("kind", "objective")
 _LONG = {
     "subject": ("subject",),
     "name": ("videoname",),
@@ -54,7 +56,7 @@ def read(path: Path, name: Name, *, corrections: bool = True) -> Dataset:
         UserError: it cannot be read, is another table, or a row is malformed.
     """
     wanted = _CLIPS if name in ("casme2", "samm") else _LONG
-    must = [key for key in wanted if key != "kind" or name != "casme2"]
+    must = [key for key in wanted if key not in _SAMM_ONLY or name != "casme2"]
     table = records(path, read_csv(path), wanted, must)
     raws = [_raw(path, row, cells) for row, cells in table]
     if not raws:
@@ -74,8 +76,8 @@ def _raw(path: Path, row: int, cells: dict[str, Cell]) -> Raw:
         raise spot(f"too few cells, {missing[0]} is missing")
     words = {key: text(cell) for key, cell in cells.items()}
     moments = (words["onset"], words["apex"], words["offset"])
-    emotion, kind = words.get("emotion", ""), words.get("kind", "")
-    return Raw(row, words["subject"], words["name"], *moments, words["aus"], emotion, kind)
+    rest = (words.get(key, "") for key in ("emotion", "kind", "objective"))
+    return Raw(row, words["subject"], words["name"], *moments, words["aus"], *rest)
 
 
 def _casme2(path: Path, raws: Sequence[Raw]) -> tuple[Annotation, ...]:

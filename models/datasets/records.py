@@ -35,6 +35,7 @@ class Annotation:
     row: int  # of the sheet or file, from 1, as a spreadsheet shows it
     au_text: str = ""  # the annotator's own words
     expression: str = ""  # the expression's own name, where it has one: 006_1_2, anger1_1
+    objective: int | None = None  # objective class, I to VII as 1 to 7, where the table has one
 
     @property
     def au_numbers(self) -> frozenset[int]:

@@ -39,6 +39,7 @@ COLUMNS = {
     "aus": ("actionunits",),
     "kind": ("micro", "type"),
     "emotion": ("estimatedemotion", "label"),
+    "objective": ("objectiveclasses",),
 }
 MUST = ("subject", "name", "onset", "apex", "offset", "kind", "aus")
 
@@ -86,7 +87,8 @@ def raw_row(path: Path, row: int, cells: dict[str, Cell]) -> Raw:
         raise spot(f"filename {name!r} is not {subject}_<video>_<number>")
     moments = (cells["onset"], cells["apex"], cells["offset"])
     emotion, kind = text(cells.get("emotion")), text(cells["kind"])
-    return Raw(row, subject, name, *moments, text(cells["aus"]), emotion, kind)
+    objective = text(cells.get("objective"))
+    return Raw(row, subject, name, *moments, text(cells["aus"]), emotion, kind, objective)
 
 
 def _key(path: Path) -> str | None:

@@ -21,6 +21,7 @@ MOST_BYTES = 50_000_000
 _MISSING = frozenset({"", "/", "\\", "-", "–", "0", "-1", "none", "nan", "n/a", "na"})
 _INTEGER = re.compile(r"-?[0-9]{1,9}(?:\.0*)?")
 _SEARCHED = 40  # rows in which a header must stand
+_ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Raw:
     aus: str
     emotion: str = ""
     kind: str = ""
+    objective: str = ""
 
 
 def at(path: Path, row: int) -> Spot:
@@ -260,8 +262,34 @@ def annotation(
     known = kind or kind_of(raw.kind, spot)
     codes = parse(raw.aus, spot)
     return Annotation(
-        subject, video, onset, apex, offset, codes, known, raw.emotion, raw.row, raw.aus, raw.name
+        subject,
+        video,
+        onset,
+        apex,
+        offset,
+        codes,
+        known,
+        raw.emotion,
+        raw.row,
+        raw.aus,
+        raw.name,
+        objective_of(raw.objective, spot),
     )
+
+
+def objective_of(words: str, spot: Spot) -> int | None:
+    """The objective class, I to VII as 1 to 7; None for a blank.
+
+    Raises:
+        UserError: anything else.
+    """
+    if not words:
+        return None
+    if words in _ROMAN:
+        return _ROMAN.index(words) + 1
+    if words not in {"1", "2", "3", "4", "5", "6", "7"}:
+        raise spot(f"objective class {words!r} is none of 1 to 7")
+    return int(words)
 
 
 def beside(path: Path, row: int, cells: Iterable[Cell]) -> str:

@@ -18,13 +18,24 @@ _FIVE = {
     "samm": ("contempt", "happiness", "anger", "surprise", "others"),
 }
 _THREE = ("positive", "negative", "surprise")
+# On SAMM section 4.1 makes "negative" of contempt and anger (69), Table 2 of every negative
+# emotion (92): the table is followed, as it is what was counted.
 _THREE_OF = {
-    "happiness": "positive",
-    "disgust": "negative",
-    "repression": "negative",
-    "contempt": "negative",
-    "anger": "negative",
-    "surprise": "surprise",
+    "casme2": {
+        "happiness": "positive",
+        "disgust": "negative",
+        "repression": "negative",
+        "surprise": "surprise",
+    },
+    "samm": {
+        "happiness": "positive",
+        "contempt": "negative",
+        "anger": "negative",
+        "disgust": "negative",
+        "fear": "negative",
+        "sadness": "negative",
+        "surprise": "surprise",
+    },
 }
 _SPELLINGS = {"other": "others"}  # SAMM's workbook
 
@@ -54,12 +65,16 @@ def classes(scheme: Scheme, datasets: Sequence[str]) -> tuple[str, ...]:
 def class_of(scheme: Scheme, dataset: str, annotation: Annotation) -> str | None:
     """The annotation's class; None: it is in none, and left out.
 
-    ``objective`` reads the AUs that the annotators were certain of (paper 003, Table I).
+    ``objective`` is the table's own column where it has one (SAMM), else read off the AUs by the
+    extended rule, which was fitted to that column (``models.au_graph``; paper 003, Table I).
     """
     if scheme == "objective":
-        return au_graph.class_of(annotation)
+        if annotation.objective is None:
+            return au_graph.class_of(annotation, "extended")
+        official = annotation.objective - 1
+        return au_graph.CLASSES[official] if official < len(au_graph.CLASSES) else None
     emotion = annotation.emotion.strip().lower()
     emotion = _SPELLINGS.get(emotion, emotion)
     if scheme == "three":
-        return _THREE_OF.get(emotion) if emotion in _FIVE[dataset] else None
+        return _THREE_OF[dataset].get(emotion)
     return emotion if emotion in _FIVE[dataset] else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from models.datasets import NAMES, facts, load
@@ -187,6 +188,23 @@ def test_samm_corrections(tmp_path: Path) -> None:
     plain = load("samm", tmp_path, corrections=False)
     assert plain.annotations[56].offset == 5793
     assert [plain.annotations[i].apex for i in (125, 132, 133)] == [None, None, 5127]
+
+
+def test_samm_has_the_objective_class_of_each_row(tmp_path: Path) -> None:
+    """The made trees put every row into class VII; another text is an error with its row."""
+    path = trees.samm(tmp_path, [("006", "006_1_2", 5562, 5588, 5632, 71, "4+7", "Anger")])
+    (note,) = load("samm", tmp_path).annotations
+    assert note.objective == 7
+    book = openpyxl.load_workbook(path)
+    sheet = book["MICRO_ONLY"]
+    for words, found in (("III", 3), (2, 2), (None, None)):
+        sheet.cell(15, 11).value = words
+        book.save(path)
+        assert load("samm", tmp_path).annotations[0].objective == found
+    sheet.cell(15, 11).value = 8
+    book.save(path)
+    with pytest.raises(UserError, match="row 15: objective class '8' is none of 1 to 7"):
+        load("samm", tmp_path)
 
 
 def test_samm_without_its_sheet_names_those_that_are_there(tmp_path: Path) -> None:
