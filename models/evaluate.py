@@ -41,6 +41,7 @@ class Labelled:
     kind: Kind | None = None  # None: not labelled
     aus: tuple[int, ...] = ()
     onset_known: bool = True  # False: not annotated (SAMM Long Videos writes 0)
+    emotion: str | None = None  # None: not labelled; scoring does not ask
 
     def __post_init__(self) -> None:
         if self.onset < 0 or self.offset < 0:
@@ -448,7 +449,8 @@ def _typed(item: Labelled, protocol: Protocol) -> Labelled:
 def _order(row: _Row) -> tuple[object, ...]:
     item = row[1]
     apex = -1 if item.apex is None else item.apex
-    return item.video, item.onset, item.offset, item.kind or "", apex, item.aus
+    kind, emotion = item.kind or "", item.emotion or ""
+    return item.video, item.onset, item.offset, kind, apex, item.aus, emotion
 
 
 def _by_video(rows: Iterable[_Row]) -> dict[str, list[_Row]]:

@@ -32,6 +32,9 @@ from typing import Literal
 Category = Literal["positive", "negative", "surprise", "others"]
 CATEGORIES: tuple[Category, ...] = ("positive", "negative", "surprise", "others")
 
+# The five terminal branches of the facial nerve, top to bottom (guide section 3).
+NERVE_BRANCHES = ("temporal", "zygomatic", "buccal", "marginal mandibular", "cervical")
+
 # Branches of the facial nerve (CN VII), as far as the papers give them: guide
 # section 3, face section 2, both section 4; the last two muscles as "the lower lip
 # and chin muscles". Muscles that are not here: the papers are silent.
@@ -162,6 +165,46 @@ def exclusive_aus() -> dict[str, frozenset[int]]:
         emotion: aus.difference(*(s for other, s in EMOTION_AUS.items() if other != emotion))
         for emotion, aus in EMOTION_AUS.items()
     }
+
+
+def aus_of_muscle(muscle: str) -> tuple[int, ...]:
+    """The AUs that ``muscle`` moves, alone or with others.
+
+    Raises:
+        ValueError: no AU names the muscle.
+    """
+    aus = tuple(unit.number for unit in _UNITS if muscle in unit.muscles)
+    if not aus:
+        known = sorted({name for unit in _UNITS for name in unit.muscles})
+        raise ValueError(f"no AU names a muscle {muscle!r}; the muscles are {', '.join(known)}")
+    return aus
+
+
+def aus_of_branch(branch: str) -> tuple[int, ...]:
+    """The AUs with a muscle that ``branch`` of the facial nerve moves, as far as is known.
+
+    Raises:
+        ValueError: not one of ``NERVE_BRANCHES``.
+    """
+    if branch not in NERVE_BRANCHES:
+        raise ValueError(f"no branch {branch!r}; the branches are {', '.join(NERVE_BRANCHES)}")
+    return tuple(unit.number for unit in _UNITS if branch in unit.branches)
+
+
+def aus_of_emotion(emotion: str) -> tuple[int, ...]:
+    """The AUs of an emotion's row of Table 3.
+
+    Raises:
+        ValueError: Table 3 has no such row.
+    """
+    if emotion not in EMOTION_AUS:
+        raise ValueError(f"Table 3 has no {emotion!r}; the emotions are {', '.join(EMOTION_AUS)}")
+    return tuple(sorted(EMOTION_AUS[emotion]))
+
+
+def emotions_of(au: int) -> tuple[str, ...]:
+    """The emotions whose rows of Table 3 hold ``au``, in the papers' order; one: exclusive."""
+    return tuple(emotion for emotion, aus in EMOTION_AUS.items() if au in aus)
 
 
 @dataclass(frozen=True)

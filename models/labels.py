@@ -2,7 +2,7 @@
 
 | layout | told by | frames |
 | --- | --- | --- |
-| ``csv`` | a header with video, onset, offset; optional apex, kind, aus | the user's own |
+| ``csv`` | a header with video, onset, offset; optional apex, kind, aus, emotion | the user's own |
 | ``table`` | a header with video_name, start_frame, end_frame (AUW-GCN's tables) | from 1 |
 | ``predictions`` | no header; video, truth start, truth end, predicted start, predicted end, \
 TP, FP or FN, optional number (He's MEGC 2024 code) | as written |
@@ -186,7 +186,8 @@ def _plain_row(cells: Row, spot: Spot) -> Labelled:
         _maybe(cells["offset"], "offset", spot) or 0,
         _maybe(cells.get("apex", ""), "apex", spot),
         _named_kind(cells.get("kind", ""), spot),
-        _plain_aus(cells.get("aus", ""), spot),
+        plain_aus(cells.get("aus", ""), spot),
+        _emotion(cells.get("emotion", ""), spot),
     )
 
 
@@ -345,7 +346,33 @@ def _final(event: dict[str, Any], spot: Spot) -> Labelled:
     kind = event.get("kind")
     aus = tuple(sorted({entry["au"] for entry in entries}))
     named = "" if kind == "unknown" else kind
-    return _labelled(spot, event["stream"], onset, offset, apex, _named_kind(named, spot), aus)
+    return _labelled(
+        spot,
+        event["stream"],
+        onset,
+        offset,
+        apex,
+        _named_kind(named, spot),
+        aus,
+        _first_label(event.get("emotions", []), spot),
+    )
+
+
+def _first_label(readings: Any, spot: Spot) -> str | None:
+    """The label of an event's primary reading; None without readings."""
+    if readings == []:
+        return None
+    first = readings[0] if isinstance(readings, list) else None
+    if not isinstance(first, dict) or not isinstance(first.get("label"), str):
+        raise spot("emotions is not a list of readings with a label each")
+    return _emotion(first["label"], spot)
+
+
+def _emotion(text: str, spot: Spot) -> str | None:
+    """A coder's word for an emotion, in small letters; None for an empty one."""
+    if not text.isprintable():
+        raise spot(f"emotion {text!r} has characters that cannot be printed")
+    return text.strip().lower() or None
 
 
 def _moment(event: dict[str, Any], name: str, spot: Spot) -> int:
@@ -385,8 +412,12 @@ def _named_kind(text: Any, spot: Spot) -> Kind | None:
     return _KINDS[text.lower()]
 
 
-def _plain_aus(text: str, spot: Spot) -> tuple[int, ...]:
-    """AU numbers between ``+``, ``;`` or spaces; side and intensity (L4B) are dropped."""
+def plain_aus(text: str, spot: Spot) -> tuple[int, ...]:
+    """AU numbers between ``+``, ``;`` or spaces; side and intensity (L4B) are dropped.
+
+    Raises:
+        UserError: of ``spot``; a word is no action unit.
+    """
     found = set()
     for word in re.split(r"[+;\s]+", text.strip()) if text.strip() else ():
         au = _AU.fullmatch(word)
@@ -422,9 +453,11 @@ def _labelled(
     apex: int | None = None,
     kind: Kind | None = None,
     aus: tuple[int, ...] = (),
+    emotion: str | None = None,
 ) -> Labelled:
     known = onset is not None
+    video = _video(video, spot)
     try:
-        return Labelled(_video(video, spot), onset or 0, offset, apex, kind, aus, onset_known=known)
+        return Labelled(video, onset or 0, offset, apex, kind, aus, known, emotion)
     except ValueError as error:
         raise spot(str(error)) from None

@@ -159,3 +159,50 @@ def test_branches_are_the_papers() -> None:
         12: ("zygomatic",),
         15: ("buccal", "marginal mandibular"),
     }
+
+
+# --- the other way: from muscle, branch and emotion to AUs
+
+
+def test_every_au_is_found_again_from_its_muscles_branches_and_emotions() -> None:
+    for au, unit in facs.ACTION_UNITS.items():
+        for muscle in unit.muscles:
+            assert au in facs.aus_of_muscle(muscle)
+        for branch in facs.NERVE_BRANCHES:
+            assert (au in facs.aus_of_branch(branch)) == (branch in unit.branches)
+        for emotion in facs.EMOTION_AUS:
+            assert (au in facs.aus_of_emotion(emotion)) == (emotion in facs.emotions_of(au))
+
+
+def test_look_ups_by_hand() -> None:
+    assert facs.aus_of_muscle("frontalis") == (1, 2)
+    assert facs.aus_of_muscle("zygomaticus major") == (12,)
+    assert facs.aus_of_branch("cervical") == (20, 21)
+    assert facs.aus_of_branch("marginal mandibular") == (15, 16, 17, 25)
+    assert facs.aus_of_emotion("fear") == (1, 4, 5, 20, 25)
+    assert facs.emotions_of(1) == ("happiness", "surprise", "fear", "disgust", "sadness")
+    assert facs.emotions_of(20) == ("fear",)
+    assert facs.emotions_of(18) == ()
+
+
+def test_the_branches_are_those_that_muscles_have() -> None:
+    used = {branch for branches in facs.BRANCHES.values() for branch in branches}
+    assert used == set(facs.NERVE_BRANCHES)
+
+
+def test_aus_with_one_emotion_are_the_exclusive_ones() -> None:
+    alone = {au for au in facs.ACTION_UNITS if len(facs.emotions_of(au)) == 1}
+    assert alone == set().union(*facs.exclusive_aus().values())
+
+
+@pytest.mark.parametrize(
+    ("look_up", "name", "known"),
+    [
+        (facs.aus_of_muscle, "biceps", "frontalis"),
+        (facs.aus_of_branch, "ophthalmic", "cervical"),
+        (facs.aus_of_emotion, "envy", "sadness"),
+    ],
+)
+def test_an_unknown_name_is_told_the_known_ones(look_up, name: str, known: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}.*{known}"):
+        look_up(name)
