@@ -6,6 +6,7 @@ AU thresholds are chosen on subjects that are neither trained on nor tested.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -81,8 +82,10 @@ def inner(samples: Samples, train: Ints, seed: int) -> tuple[Ints, Ints]:
     if subjects < 2:
         raise UserError("an inner validation needs at least two training subjects")
     parts = StratifiedGroupKFold(min(_INNER, subjects), shuffle=True, random_state=seed)
-    fitted, validating = max(
-        parts.split(train, samples.labels[train], groups),
-        key=lambda pair: len(set(samples.labels[train[pair[1]]])),
-    )
+    with warnings.catch_warnings():  # a class may have fewer samples than there are parts
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        fitted, validating = max(
+            parts.split(train, samples.labels[train], groups),
+            key=lambda pair: len(set(samples.labels[train[pair[1]]])),
+        )
     return train[fitted], train[validating]
