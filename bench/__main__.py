@@ -1,4 +1,4 @@
-"""``python -m bench {latency|throughput|flow|directions|spotting}``: see ``bench/README.md``."""
+"""``python -m bench COMMAND``: see ``bench/README.md``."""
 
 from __future__ import annotations
 
@@ -105,6 +105,25 @@ def directions(
     from bench.report import show
 
     show(measure(portrait, degrees), json, markdown)
+
+
+@app.command()
+def recognition(
+    model: Annotated[
+        list[Path] | None, typer.Option(help="A recogniser; may be repeated; default: the shipped.")
+    ] = None,
+    events: Annotated[int, typer.Option(help="Events scored for each latency.")] = 50,
+    threads: Annotated[str, typer.Option(help="CPU threads to measure, with commas.")] = "1,2",
+    batches: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1,2,4,8,16",
+    json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """What reading an event costs: preparation and network, by model; events a second by batch."""
+    from bench.recognition import measure, numbers
+    from bench.report import show
+
+    results = measure(model, events, numbers("threads", threads), numbers("batches", batches))
+    show(results, json, markdown)
 
 
 def main() -> int:

@@ -349,7 +349,7 @@ def recorded(folder: Path) -> list[Job]:
 
 def config(variant: str, source: str) -> Config:
     """The configuration of a variant: every other option at the caller's default."""
-    return load(source=source, fps="max", method=METHODS[variant])
+    return load(source=source, fps="max", method=METHODS[variant], model=[])
 
 
 def listen(job: Job) -> Clip:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,26 +12,38 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import GpuError, ModelError
+from models.errors import ModelError
 from models.facs import CATEGORY_OF, Category
+from models.onnx_session import Compute, OnnxSession, metadata_of
 
 Floats = npt.NDArray[np.float32]
-Source = Literal["flow_onset_apex", "flow_offset_apex", "onset", "apex", "offset"]
-Region = Literal["eye", "mouth"]
+Source = Literal[
+    "onset",
+    "apex",
+    "offset",
+    "magnified",
+    "flow_onset_apex",
+    "flow_offset_apex",
+    "flow_onset_magnified",
+    "flow_offset_magnified",
+]
+Region = Literal["eye", "mouth", "face"]
+FlowMethod = Literal["farneback", "tvl1"]
 Channel = Literal["u", "v", "magnitude", "grey"]
 
 FORMAT = "1"
-CUDA = "CUDAExecutionProvider"
-CPU = "CPUExecutionProvider"
 
 _Side = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+_FlowSide = Annotated[int, msgspec.Meta(ge=16, le=4096)]  # flow needs some room
 _T = TypeVar("_T")
 
 
 class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one ONNX input is made from an event's crops (``mespot.inputs``).
 
-    ``tensor`` = (channel * ``scale`` - ``mean``) / ``std``, per channel.
+    ``tensor`` = (channel * ``scale`` - ``mean``) / ``std``, per channel. ``magnified``
+    is the apex crop with its displacement from the onset crop multiplied by ``factor``.
+    The crops are resized to ``at``, where it is given, before flow or channels are taken.
 
     Raises:
         ValueError: values that do not fit together (msgspec reports it as its own
@@ -45,6 +57,10 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: float = 1.0
     mean: list[float] = []  # per channel; empty: 0
     std: list[float] = []  # per channel; empty: 1
+    flow: FlowMethod = "farneback"
+    at: tuple[_FlowSide, _FlowSide] | None = None  # width, height; None: as cropped
+    factor: float = 6.0  # of magnification
+    steady: bool = False  # flow without the motion of the whole face
 
     def __post_init__(self) -> None:
         if not self.channels:
@@ -61,11 +77,18 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("scale, mean and std must be finite")
         if any(value <= 0 for value in self.std):
             raise ValueError("std must be above 0")
+        if not (np.isfinite(self.factor) and self.factor > 0):
+            raise ValueError("factor must be above 0")
 
     @property
     def is_flow(self) -> bool:
         """Whether the source is a flow field rather than a crop."""
         return self.source.startswith("flow_")
+
+    @property
+    def is_magnified(self) -> bool:
+        """Whether the magnified apex is needed."""
+        return self.source.endswith("magnified")
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -76,12 +99,13 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The input tensor made from a flow field or a crop.
 
         Args:
-            field: flow (h, w, 2) float32, px of the full crop; or crop (h, w) uint8.
+            field: flow (h, w, 2) float32, or crop (h, w) uint8; of size ``at``, else of
+                the full crop.
 
         Returns:
-            ``shape`` float32. Channels are taken at full size, then resized: area
-            average where neither side grows, else linear. Flow stays in px of the
-            full crop.
+            ``shape`` float32. Channels are taken at the size of ``field``, then resized:
+            area average where neither side grows, else linear. Flow stays in px of
+            ``field``.
 
         Raises:
             ValueError: ``field`` is not what ``source`` says.
@@ -121,6 +145,10 @@ class Card(msgspec.Struct, frozen=True):
     categories: dict[str, Category]
     inputs: dict[str, InputSpec]
     output: Literal["logits", "probabilities"]
+    aus: list[int] = []  # of the second output
+    protocol: str = ""  # free text: how it was evaluated
+    figures: dict[str, Any] = {}  # what that gave
+    licence: str = ""  # free text
 
     @property
     def label(self) -> str:
@@ -152,6 +180,13 @@ def _categories(metadata: Mapping[str, str], classes: list[str]) -> dict[str, Ca
     return known | given
 
 
+def _aus(metadata: Mapping[str, str]) -> list[int]:
+    aus = _decoded(metadata, "aus", list[int], default="[]")
+    if len(set(aus)) < len(aus) or any(au < 1 for au in aus):
+        raise ModelError("metadata mespot.aus: distinct numbers of action units")
+    return aus
+
+
 def read_card(metadata: Mapping[str, str]) -> Card:
     """Read a model's ``metadata_props``.
 
@@ -178,101 +213,58 @@ def read_card(metadata: Mapping[str, str]) -> Card:
         categories=_categories(metadata, classes),
         inputs=inputs,
         output="logits" if output == "logits" else "probabilities",
+        aus=_aus(metadata),
+        protocol=metadata.get("mespot.protocol", "").strip(),
+        figures=_decoded(metadata, "figures", dict[str, Any], default="{}"),
+        licence=metadata.get("mespot.licence", "").strip(),
     )
 
 
-def _ort_errors(ort: Any) -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: its own classes have no common base but Exception."""
-    state = ort.capi.onnxruntime_pybind11_state
-    own = (value for value in vars(state).values() if isinstance(value, type))
-    return (RuntimeError, TypeError, ValueError, *(c for c in own if issubclass(c, Exception)))
+def card_of(path: Path) -> Card:
+    """The card of a model file, read without making the model ready to run.
 
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _options(ort: Any, threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # waiting threads must not take the cores of the other nodes
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 4
-    return options
-
-
-def _runtime() -> Any:
+    Raises:
+        ModelError: the file is missing, not ONNX, or its metadata are wrong.
+    """
+    metadata = metadata_of(path)
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise ModelError(
-            f"a recogniser needs ONNX Runtime; install the cpu or gpu extra ({_one_line(error)})"
-        ) from None
-    return onnxruntime
+        return read_card(metadata)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
 
 
-def _session(ort: Any, path: Path, threads: int, require_gpu: bool) -> Any:
-    """A session on CUDA if that works, else on the CPU."""
-    with contextlib.suppress(AttributeError):  # before ONNX Runtime 1.21
-        ort.preload_dlls()  # finds the CUDA libraries that pip installed
-    failure = "the session fell back to the CPU; check the driver and the CUDA libraries"
-    available = ort.get_available_providers()
-    session = None
-    if CUDA in available:
-        try:
-            session = _open(ort, path, threads, [CUDA, CPU])
-        except _ort_errors(ort) as error:
-            failure = _one_line(error)
-    else:
-        failure = f"this ONNX Runtime offers {', '.join(available)}; install the gpu extra"
-    if session is None:
-        session = _open(ort, path, threads, [CPU])  # tells a bad model from a bad GPU
-    if require_gpu and session.get_providers()[0] != CUDA:
-        raise GpuError(f"a GPU is required and {CUDA} cannot be used: {failure}")
-    return session
+@dataclass(frozen=True)
+class Scores:
+    """What a recogniser says of one expression."""
 
-
-def _open(ort: Any, path: Path, threads: int, providers: list[str]) -> Any:
-    return ort.InferenceSession(
-        str(path), _options(ort, threads), providers=providers, enable_fallback=0
-    )
+    classes: dict[str, float]  # probability by class, in the card's order
+    aus: dict[int, float]  # probability by AU; empty for a model that detects none
 
 
 class Recogniser:
     """Classifies a spotted expression with an ONNX model of format v1.
 
-    CUDA is used where it works, else the CPU; ``device`` says which. Not safe for
-    concurrent use.
+    ``device`` says where it runs. Not safe for concurrent use.
 
     Args:
         path: the ``.onnx`` file.
-        require_gpu: fail rather than run on the CPU.
-        threads: CPU threads for one inference.
+        compute: where and on how many threads.
 
     Raises:
         ModelError: the file is missing, not ONNX, lacks metadata or contradicts it.
-        GpuError: ``require_gpu``, and the session does not run on CUDA.
+        GpuError: the GPU that ``compute`` demands cannot be used.
     """
 
-    def __init__(self, path: str | Path, require_gpu: bool = False, threads: int = 1) -> None:
-        if not Path(path).is_file():
-            raise ModelError(f"{path}: no such model file")
-        ort = _runtime()
-        self._errors = _ort_errors(ort)
+    def __init__(self, path: str | Path, compute: Compute | None = None) -> None:
+        self._session = OnnxSession(Path(path), compute or Compute())
         try:
-            self._session = _session(ort, Path(path), threads, require_gpu)
-        except self._errors as error:
-            raise ModelError(f"{path}: not a usable ONNX model: {_one_line(error)}") from None
-        try:
-            self.card = read_card(self._session.get_modelmeta().custom_metadata_map)
+            self.card = read_card(self._session.metadata)
             self._check_inputs()
-            self._output = self._session.get_outputs()[0].name
-            self._try()
+            self._outputs = self._wanted_outputs()
+            self._try(1)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from None
+        self.batched = self._takes_batches()
 
     @property
     def name(self) -> str:
@@ -297,75 +289,122 @@ class Recogniser:
     @property
     def device(self) -> str:
         """The provider that the session runs on, such as ``CUDAExecutionProvider``."""
-        return str(self._session.get_providers()[0])
+        return self._session.device
 
     def category(self, label: str) -> str:
         """Category of a class: ``mespot.categories``, else by name; "" when unknown."""
         return self.card.categories.get(label, "")
 
     def scores(self, inputs: Mapping[str, Floats]) -> dict[str, float]:
-        """Class probabilities.
+        """Class probabilities of one expression; see ``score_batch``."""
+        return self.score_batch([inputs])[0].classes
+
+    def score_batch(self, batch: Sequence[Mapping[str, Floats]]) -> list[Scores]:
+        """Class and AU probabilities: in one inference where the model's batch is dynamic.
 
         Args:
-            inputs: per ONNX input its tensor, ``InputSpec.shape`` float32.
+            batch: per expression and ONNX input its tensor, ``InputSpec.shape`` float32.
 
         Returns:
-            Probability by class, in the order of ``classes``; the softmax of logits.
+            One ``Scores`` per expression; class probabilities are the softmax of logits.
 
         Raises:
             ValueError: names or shapes are not those of ``inputs``.
             ModelError: the model fails or gives values that are no scores.
         """
+        for inputs in batch:
+            self._check(inputs)
+        if not self.batched:
+            return [self._scored(inputs)[0] for inputs in batch]
+        if not batch:
+            return []
+        return self._scored(
+            {name: np.concatenate([inputs[name] for inputs in batch]) for name in self.inputs}
+        )
+
+    def _check(self, inputs: Mapping[str, Floats]) -> None:
         if inputs.keys() != self.inputs.keys():
             raise ValueError(f"inputs {sorted(inputs)} given, {sorted(self.inputs)} wanted")
         for name, spec in self.inputs.items():
             if inputs[name].shape != spec.shape or inputs[name].dtype != np.float32:
                 raise ValueError(f"input {name} must be {spec.shape} float32")
-        values = self._run(inputs)
+
+    def _scored(self, inputs: Mapping[str, Floats]) -> list[Scores]:
+        """Scores for tensors (N, channels, height, width)."""
+        size = len(next(iter(inputs.values())))
+        raw = self._session.run(self._outputs, inputs)
+        wanted = (len(self.classes), "classes"), (len(self.card.aus), "action units")
+        values = [_checked(array, size, *one) for array, one in zip(raw, wanted, strict=False)]
         if self.card.output == "logits":
-            grown = np.exp(values - values.max())
-            values = grown / grown.sum()
-        elif values.min() < -1e-3 or values.max() > 1 + 1e-3:
-            raise ModelError("metadata mespot.output says probabilities, the model gives others")
-        return {name: float(value) for name, value in zip(self.classes, values, strict=True)}
-
-    def _run(self, inputs: Mapping[str, Floats]) -> npt.NDArray[np.float64]:
-        """The first output for a batch of one, (classes,)."""
-        try:
-            raw = self._session.run([self._output], dict(inputs))[0]
-            values: npt.NDArray[np.float64] = np.asarray(raw, np.float64)
-        except self._errors as error:
-            raise ModelError(f"the model cannot run: {_one_line(error)}") from None
-        if values.shape != (1, len(self.classes)):
-            raise ModelError(
-                f"the first output has shape {values.shape}; "
-                f"{len(self.classes)} classes need (1, {len(self.classes)})"
+            grown = np.exp(values[0] - values[0].max(axis=1, keepdims=True))
+            values[0] = grown / grown.sum(axis=1, keepdims=True)
+        for array, key in zip(values, ("output says", "aus promises"), strict=False):
+            if array.min() < -1e-3 or array.max() > 1 + 1e-3:
+                raise ModelError(f"metadata mespot.{key} probabilities, the model gives others")
+        return [
+            Scores(
+                dict(zip(self.classes, values[0][i].tolist(), strict=True)),
+                dict(zip(self.card.aus, values[-1][i].tolist(), strict=True))
+                if self.card.aus
+                else {},
             )
-        if not np.isfinite(values).all():
-            raise ModelError("the model's output is not finite")
-        return values.ravel()
+            for i in range(size)
+        ]
 
-    def _try(self) -> None:
+    def _try(self, size: int) -> None:
         """A dry run on zeros: finds what the declared shapes hide."""
-        self.scores({name: np.zeros(spec.shape, np.float32) for name, spec in self.inputs.items()})
+        self._scored(
+            {n: np.zeros((size, *spec.shape[1:]), np.float32) for n, spec in self.inputs.items()}
+        )
+
+    def _takes_batches(self) -> bool:
+        """Whether every input's batch is declared dynamic, and really is."""
+        if any(isinstance(port.shape[0], int) for port in self._session.inputs):
+            return False
+        try:
+            self._try(2)
+        except ModelError:
+            return False
+        return True
+
+    def _wanted_outputs(self) -> list[str]:
+        wanted = 2 if self.card.aus else 1
+        if len(self._session.outputs) < wanted:
+            raise ModelError("metadata mespot.aus: the model has no second output")
+        return self._session.outputs[:wanted]
 
     def _check_inputs(self) -> None:
-        declared = {item.name: item for item in self._session.get_inputs()}
+        declared = {port.name: port for port in self._session.inputs}
         if declared.keys() != self.inputs.keys():
             raise ModelError(
                 f"metadata mespot.inputs describes {sorted(self.inputs)}, "
                 f"the model has {sorted(declared)}"
             )
-        for name, item in declared.items():
+        for name, port in declared.items():
             spec = self.inputs[name]
-            if item.type != "tensor(float)":
-                raise ModelError(f"input {name} is {item.type}; float32 is needed")
-            fits = len(item.shape) == 4 and all(
+            if port.kind != "tensor(float)":
+                raise ModelError(f"input {name} is {port.kind}; float32 is needed")
+            fits = len(port.shape) == 4 and all(
                 size == wanted or not isinstance(size, int)  # a name or None: dynamic
-                for size, wanted in zip(item.shape, spec.shape, strict=True)
+                for size, wanted in zip(port.shape, spec.shape, strict=True)
             )
             if not fits:
                 raise ModelError(
-                    f"input {name} has shape {item.shape}, metadata mespot.inputs "
+                    f"input {name} has shape {list(port.shape)}, metadata mespot.inputs "
                     f"makes {list(spec.shape)}"
                 )
+
+
+def _checked(
+    array: npt.NDArray[Any], size: int, columns: int, what: str
+) -> npt.NDArray[np.float64]:
+    """An output as (size, columns) of finite numbers."""
+    which = "first" if what == "classes" else "second"
+    if array.shape != (size, columns):
+        raise ModelError(
+            f"the {which} output has shape {array.shape}; {columns} {what} need ({size}, {columns})"
+        )
+    values = np.asarray(array, np.float64)
+    if not np.isfinite(values).all():
+        raise ModelError("the model's output is not finite")
+    return values

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
 from stages.base import Stage
 
 if TYPE_CHECKING:
+    from models.onnx_session import Compute
     from models.prototypes import PrototypeSet
+    from models.recogniser import Card
+    from stages.magnify import Magnifier
     from stages.rules import Rules
+    from stages.score import Scorer
 
 _EPOCHS = 1000  # ids: rebuilds of spot count thousands, losses upstream of it count ones
 STAGES = ("face", "motion", "spot", "classify")
@@ -35,8 +41,6 @@ def limit_threads() -> None:
 
 @functools.lru_cache(maxsize=4)
 def _prototypes(path: str | None) -> PrototypeSet:
-    from pathlib import Path
-
     from models.prototypes import load, load_default
 
     return load_default() if path is None else load(Path(path))
@@ -46,6 +50,26 @@ def prototypes(config: Config) -> PrototypeSet:
     """The configured prototype set."""
     path = config.motion.prototypes
     return _prototypes(None if path is None else str(path))
+
+
+def recognisers(config: Config) -> list[Path]:
+    """The recognisers that run; the shipped ones need ONNX Runtime to be there."""
+    if config.model is None and importlib.util.find_spec("onnxruntime") is None:
+        return []
+    return config.models
+
+
+@functools.lru_cache(maxsize=16)
+def _card(path: Path) -> Card:
+    from models.recogniser import card_of
+
+    return card_of(path)
+
+
+def _wants_whole(config: Config) -> bool:
+    """Whether a recogniser looks at the whole face."""
+    specs = (spec for path in recognisers(config) for spec in _card(path).inputs.values())
+    return any(spec.region == "face" for spec in specs)
 
 
 def _face(config: Config) -> Stage:
@@ -63,6 +87,7 @@ def _face(config: Config) -> Stage:
         max_faces=config.faces,
         lost_after_s=config.face.lost_after_s,
         method=config.method,
+        whole=_wants_whole(config),
     )
 
 
@@ -120,16 +145,35 @@ def _spot(config: Config, epoch: int) -> Stage:
     return SpotStage(chosen, window_s=config.motion.window_s, epoch=_EPOCHS * epoch)
 
 
+def _magnifier(config: Config, compute: Compute) -> Magnifier:
+    from stages.magnify import FlowWarpMagnifier, OnnxMagnifier
+
+    path = config.classify.magnifier
+    return FlowWarpMagnifier() if path is None else OnnxMagnifier(path, compute)
+
+
+def scorer(config: Config) -> Scorer | None:
+    """The configured recognisers, warm; None without any."""
+    paths = recognisers(config)
+    if not paths:
+        return None
+    from models.onnx_session import Compute
+    from models.recogniser import Recogniser
+    from stages.score import Scorer
+
+    wanted = config.classify
+    compute = Compute(wanted.threads, config.require_gpu, wanted.tensorrt)
+    loaded = [Recogniser(path, compute) for path in paths]
+    made = Scorer(loaded, _magnifier(config, compute), wanted.batch)
+    made.warm_up()
+    return made
+
+
 def _classify(config: Config) -> Stage:
     from stages.classify import ClassifyStage
 
     chosen = prototypes(config)
-    label = f"{chosen.name}@{chosen.version}"
-    if config.model is None:
-        return ClassifyStage(label)
-    from models.recogniser import Recogniser
-
-    return ClassifyStage(label, Recogniser(config.model, require_gpu=config.require_gpu))
+    return ClassifyStage(f"{chosen.name}@{chosen.version}", scorer(config))
 
 
 def build(name: str, config: Config, epoch: int = 0) -> Stage:

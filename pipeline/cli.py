@@ -11,7 +11,16 @@ from typing import Annotated, Literal
 import typer
 
 from models.errors import UserError
-from pipeline import cli_datasets, cli_explain, cli_score, cli_synth
+from pipeline import (
+    cli_code,
+    cli_datasets,
+    cli_explain,
+    cli_recognition,
+    cli_recognition_pictures,
+    cli_reliability,
+    cli_score,
+    cli_synth,
+)
 from pipeline.config import load
 
 app = typer.Typer(
@@ -57,11 +66,18 @@ def live(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML configuration file.")] = None,
     model: Annotated[
-        Path | None, typer.Option(help="ONNX recogniser (docs/recogniser-format.md).")
+        list[Path] | None,
+        typer.Option(
+            help="ONNX recogniser (docs/recogniser-format.md); may be given more than once.",
+            show_default="those shipped",
+        ),
     ] = None,
+    no_models: Annotated[
+        bool, typer.Option("--no-models", help="No recogniser: the coding guide alone.")
+    ] = False,
     require_gpu: Annotated[
         bool | None,
-        typer.Option("--require-gpu", help="Fail when the recogniser cannot use the GPU."),
+        typer.Option("--require-gpu", help="Fail when a recogniser cannot use the GPU."),
     ] = None,
     transport: Annotated[
         str | None,
@@ -86,6 +102,8 @@ def live(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
     """Spot micro- and macro-expressions in SOURCE and publish them as they happen."""
+    if no_models and model:
+        raise UserError("--no-models and --model: give one or the other")
     settings = load(
         config,
         source=source,
@@ -93,7 +111,7 @@ def live(
         events=events,
         out=out,
         duration=duration,
-        model=model,
+        model=[] if no_models else model or None,
         require_gpu=require_gpu,
         transport=transport,
         faces=faces,
@@ -145,7 +163,11 @@ def subscribe(
 
 cli_explain.register(app)
 cli_datasets.register(app)
+cli_recognition.register(app)
+cli_recognition_pictures.register(app)
 cli_score.register(app)
+cli_code.register(app)
+cli_reliability.register(app)
 cli_synth.register(app)
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -13,7 +13,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+import models
 from models.errors import UserError
+
+SHIPPED = Path(models.__file__).parent / "data" / "recognisers"
 
 
 class ConfigError(UserError):
@@ -67,6 +70,20 @@ class SpotConfig(_Section):
     )
 
 
+class ClassifyConfig(_Section):
+    """Recognisers at work."""
+
+    deadline_s: float = Field(
+        0.15, gt=0, description="an event waits so long for its scores; later they are an update"
+    )
+    batch: int = Field(16, ge=1, le=256, description="most events in one inference")
+    threads: int = Field(2, ge=1, le=64, description="CPU threads of one inference")
+    tensorrt: bool = Field(False, description="run on TensorRT, or fail")
+    magnifier: Path | None = Field(
+        None, description="ONNX motion magnifier; default: the built-in one"
+    )
+
+
 class PublishConfig(_Section):
     """What goes out."""
 
@@ -107,8 +124,10 @@ class Config(BaseSettings):
     events: str = Field("tcp://127.0.0.1:5556", description="event socket; port * takes a free one")
     out: Path | None = Field(None, description="JSON Lines file for the events")
     duration: float | None = Field(None, gt=0, description="seconds to run")
-    model: Path | None = Field(None, description="ONNX recogniser")
-    require_gpu: bool = Field(False, description="fail when the recogniser cannot use the GPU")
+    model: list[Path] | None = Field(
+        None, description="ONNX recognisers; default: the shipped ones; []: the coding guide alone"
+    )
+    require_gpu: bool = Field(False, description="fail when a recogniser cannot use the GPU")
     transport: Literal["inproc", "ipc", "tcp"] = Field(
         "inproc", description="threads (inproc) or processes (ipc, tcp)"
     )
@@ -120,6 +139,7 @@ class Config(BaseSettings):
     face: FaceConfig = FaceConfig()  # type: ignore[call-arg]
     motion: MotionConfig = MotionConfig()  # type: ignore[call-arg]
     spot: SpotConfig = SpotConfig()  # type: ignore[call-arg]
+    classify: ClassifyConfig = ClassifyConfig()  # type: ignore[call-arg]
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
     graph: GraphConfig = GraphConfig()  # type: ignore[call-arg]
 
@@ -136,11 +156,25 @@ class Config(BaseSettings):
             raise ValueError("must be a number above 0 and up to 10000, 'source' or 'max'")
         return rate
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _files(cls, value: Any) -> Any:
+        files = [value] if isinstance(value, str | Path) else value
+        known = files is None or isinstance(files, list)
+        if not known or not all(isinstance(file, str | Path) for file in files or []):
+            raise ValueError("must be a file or a list of files")
+        return files
+
     @model_validator(mode="after")
     def _gpu_for_something(self) -> Config:
-        if self.require_gpu and self.model is None:
+        if self.require_gpu and not self.models:
             raise ValueError("require_gpu: asks for a recogniser on the GPU, but no model is given")
         return self
+
+    @property
+    def models(self) -> list[Path]:
+        """The recognisers that run: those asked for, else the shipped ones."""
+        return sorted(SHIPPED.glob("*.onnx")) if self.model is None else self.model
 
     @field_validator("events")
     @classmethod

@@ -35,7 +35,7 @@ def event_line(message: dict[str, Any]) -> str:
         return f"{moment['pts']:.2f}" if moment else "…"
 
     times = f"{at('onset')} → {at('apex')} → {at('offset')} s"
-    emotion = message["emotions"][0]["label"] if message["emotions"] else "-"
+    emotion = _emotion(message["emotions"])
     delays = message["delays"]
     delay = f"{delays['decision_s'] * 1e3:.0f} + {delays['processing_ms']:.1f} ms"
     reason = f" ({escape(message['reason'])})" if message["reason"] else ""
@@ -44,6 +44,18 @@ def event_line(message: dict[str, Any]) -> str:
         f"[{style}]{phase:<9}[/] {message['kind']:<7} AU {aus:<9} {times:<24} "
         f"{emotion:<10} delay {delay:<15} [dim]{escape(message['id'])}[/]{reason}"
     )
+
+
+def _emotion(readings: list[dict[str, Any]]) -> str:
+    """The primary reading, then each recogniser's with its probability."""
+    if not readings:
+        return "-"
+    scored = [
+        f"{r['source']}: {r['label']} {r['scores'][r['label']]:.2f}"
+        for r in readings
+        if r["scores"]
+    ]
+    return escape(", ".join([readings[0]["label"], *scored]))
 
 
 class Screen:
@@ -73,8 +85,9 @@ class Screen:
     def _ready(self, report: Report) -> None:
         if report.node == "publish" and not self._quiet:
             self._out.print(f"events on {report.text}")
-        elif report.node == "classify" and report.text:
-            self._out.print(f"recogniser on {report.text}")
+        elif report.node == "classify" and not self._quiet:
+            for line in report.text.splitlines():
+                self._out.print(f"recogniser {escape(line)}")
         elif self._verbose:
             self._err.print(f"[dim]{report.node} ready {escape(report.text)}[/]")
 
@@ -126,7 +139,7 @@ class Screen:
         table.add_row(
             "events",
             f"{finals} ({summary.events['micro']} micro, {summary.events['macro']} macro), "
-            f"{summary.events['retracted']} retracted",
+            f"{summary.events['retracted']} retracted, {summary.events['update']} scored late",
         )
         if summary.restarts:
             table.add_row("restarts", str(summary.restarts))

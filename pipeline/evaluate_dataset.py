@@ -274,7 +274,7 @@ def _numbered(clip: Clip, settings: Settings, items: Iterable[Labelled]) -> Iter
 
 
 def _config(settings: Settings) -> Config:
-    options: dict[str, Any] = {"method": settings.method}
+    options: dict[str, Any] = {"method": settings.method, "model": []}
     if settings.prototypes is not None:
         options["motion"] = {"prototypes": settings.prototypes}
     config = load(None, **options)

@@ -23,7 +23,8 @@ from pipeline import sockets
 from pipeline.build import limit_threads
 from pipeline.config import Config
 from pipeline.messages import Command, End, Report
-from pipeline.node import Links, make, work
+from pipeline.node import Links
+from pipeline.nodes import make, work
 from pipeline.sockets import NODES, Addresses
 from pipeline.wire import encode
 

@@ -7,14 +7,13 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import zmq
 
-from models.errors import UserError
 from pipeline import routing, sockets
 from pipeline.build import build, prototypes
 from pipeline.config import Config
@@ -48,12 +47,13 @@ class Links:
 def stamp_of(item: Wire) -> Stamp | None:
     """The stamp by which latency is counted, when ``item`` has one.
 
-    Columns redone against a later reference belong to frames long past.
+    Columns redone against a later reference belong to frames long past, and an update
+    repeats an event that is out already.
     """
     if isinstance(item, Curves) and item.eye is None:
         return None
     if isinstance(item, Event):
-        return item.interval.decided
+        return None if item.interval.phase == "update" else item.interval.decided
     return getattr(item, "stamp", None)
 
 
@@ -225,7 +225,7 @@ class StageNode(Node):
         """One item through the stage; an item it raises on is dropped and counted."""
         begin = time.perf_counter()
         try:
-            outputs = list(step(self.name, self.stage, item, self.config.publish.curves))
+            outputs = self.outputs(item)
         except Exception as error:  # noqa: BLE001  a stage may raise anything; said and counted
             self._rejected(error)
             return
@@ -233,6 +233,10 @@ class StageNode(Node):
         if isinstance(item, routing.ACCEPTS[self.name]):
             self.reporter.item(stamp_of(item), time.perf_counter() - begin)
         self.deliver(outputs)
+
+    def outputs(self, item: Wire) -> list[Wire]:
+        """What ``item`` makes the stage give."""
+        return list(step(self.name, self.stage, item, self.config.publish.curves))
 
     def _rejected(self, error: Exception) -> None:
         self._failures += 1
@@ -454,27 +458,3 @@ class PublishNode(Node):
             self._file.write(message)
         if isinstance(message, EventMessage | StateMessage):
             self.reporter.send("published", payload=body)
-
-
-def make(name: str, config: Config, links: Links, epoch: int = 0) -> Node:
-    """The node called ``name``."""
-    kinds: dict[str, Callable[[Config, Links, int], Node]]
-    kinds = {"capture": CaptureNode, "motion": MotionNode, "spot": SpotNode, "publish": PublishNode}
-    kind = kinds.get(name)
-    return kind(config, links, epoch) if kind else StageNode(name, config, links, epoch)
-
-
-def work(node: Node) -> bool:
-    """Run ``node`` once; False when it died. Its end is always reported."""
-    try:
-        node.run()
-    except Abandoned:
-        return True
-    except UserError as error:
-        node.reporter.send("fatal", text=str(error), exit_code=error.exit_code)
-        return True
-    except Exception as error:  # noqa: BLE001  whatever killed the node is reported as its death
-        node.reporter.send("death", text=f"{type(error).__name__}: {error}")
-        return False
-    node.reporter.send("done")
-    return True

@@ -31,5 +31,5 @@ def step(name: str, stage: Stage, item: Wire, curves: bool = False) -> Iterable[
     if isinstance(item, _ALSO_FORWARDED):
         outputs.append(item)
     if curves and name == "spot" and isinstance(item, Curves):
-        outputs.append(msgspec.structs.replace(item, eye=None, mouth=None))
+        outputs.append(msgspec.structs.replace(item, eye=None, mouth=None, whole=None))
     return outputs

@@ -21,7 +21,7 @@ from stages.landmarks import (
     RIGHT_OUTER_EYE,
     Landmarker,
 )
-from stages.region import Similarity, crop_face, similarity
+from stages.region import Similarity, crop_face, crop_whole, similarity
 
 _REMEMBERED_S = 2.0  # a face that returns within this time and near its place keeps its id
 _NEAR_D = 1.5  # "near": within so many eye distances
@@ -61,6 +61,7 @@ class FaceStage:
         method: ``mespot`` fits the crops to landmarks that AUs do not move,
             ``paper`` uses the two outer eye corners of each frame alone.
         min_eye_distance: faces with fewer px between the outer eye corners are ignored.
+        whole: crop the whole face as well; recognisers may want it, spotting does not.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class FaceStage:
         lost_after_s: float = 0.25,
         method: Literal["mespot", "paper"] = "mespot",
         min_eye_distance: float = 20.0,
+        whole: bool = False,
     ) -> None:
         self._landmarker = landmarker
         self._max_faces = max_faces
         self._lost_after_s = lost_after_s
         self._method = method
         self._min_eye_distance = min_eye_distance
+        self._whole = whole
         self._tracks: list[_Track] = []
         self._next = 0
 
@@ -151,6 +154,7 @@ class FaceStage:
             frame.d,
             eye_openness(points),
             head_pose(points, item.image.shape[1], item.image.shape[0]),
+            crop_whole(item.image, frame) if self._whole else None,
         )
 
 

@@ -45,6 +45,7 @@ class Face(msgspec.Struct, frozen=True, tag=True):
     scale: float  # outer-eye-corner distance d, source pixels
     eye_openness: float  # lid gap / eye width, mean of both eyes
     pose: tuple[float, float, float]  # yaw, pitch, roll in degrees
+    whole: Grey | None = None  # (224, 224), where a recogniser wants it
 
 
 class FaceState(msgspec.Struct, frozen=True, tag=True):
@@ -68,6 +69,7 @@ class Curves(msgspec.Struct, frozen=True, tag=True):
 
     ``eye`` and ``mouth`` are present when the frame is new, absent when columns
     are redone against a later reference. ``shut``: the eyes are seen shut.
+    ``whole``: as in ``Face``.
     """
 
     stamp: Stamp
@@ -76,6 +78,7 @@ class Curves(msgspec.Struct, frozen=True, tag=True):
     shut: bool = False
     eye: Grey | None = None
     mouth: Grey | None = None
+    whole: Grey | None = None
 
 
 WindowReason = Literal["full", "lost", "gap", "end"]
@@ -140,7 +143,10 @@ class Veto(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """Eye (240, 280) and mouth (160, 260) crops at the three key frames, uint8."""
+    """Crops at the three key frames, uint8: eye (240, 280), mouth (160, 260), face (224, 224).
+
+    The whole face is there where a recogniser wants it.
+    """
 
     onset_eye: Grey
     onset_mouth: Grey
@@ -148,6 +154,9 @@ class Evidence(msgspec.Struct, frozen=True):
     apex_mouth: Grey
     offset_eye: Grey
     offset_mouth: Grey
+    onset_face: Grey | None = None
+    apex_face: Grey | None = None
+    offset_face: Grey | None = None
 
 
 class Interval(msgspec.Struct, frozen=True, tag=True):
@@ -183,6 +192,8 @@ class Reading(msgspec.Struct, frozen=True):
     rule: str = ""  # the coding rule that fired
     scores: dict[str, float] = {}
     device: str = ""  # where a recogniser ran: "CUDAExecutionProvider", ...
+    training: str = ""  # what it was trained on, in its own words
+    aus: dict[str, float] = {}  # probability by AU number, of a recogniser that detects AUs
 
 
 class Event(msgspec.Struct, frozen=True, tag=True):

@@ -273,7 +273,7 @@ class MotionStage:
         if state.current is None:
             state.current = self._window(face.stamp.frame)
         self._begin_standby(state, held)
-        yield from self._columns(face.face, state, held)
+        yield from self._columns(face, state, held)
 
     def _is_gap(self, held: deque[_Held], now: Stamp) -> bool:
         # a spotter that never answers must not make the held frames grow without bound
@@ -288,15 +288,15 @@ class MotionStage:
         if held.stamp.pts >= current.reference.pts + self._window_s / 2:
             state.standby = self._window(held.stamp.frame)
 
-    def _columns(self, face: int, state: _FaceMotion, held: _Held) -> Iterator[Curves | WindowEnd]:
+    def _columns(self, face: Face, state: _FaceMotion, held: _Held) -> Iterator[Curves | WindowEnd]:
         columns = []
         for window in (state.current, state.standby):
             offer = window.offer(held, self._window_s) if window is not None else None
             if isinstance(offer, Column):
                 columns.append(offer)
             elif offer == "full" and window is not None and window.reference is not None:
-                yield WindowEnd(held.stamp, face, window.reference.frame, "full")
-        yield Curves(held.stamp, face, columns, held.shut, held.eye, held.mouth)
+                yield WindowEnd(held.stamp, face.face, window.reference.frame, "full")
+        yield Curves(face.stamp, face.face, columns, held.shut, face.eye, face.mouth, face.whole)
 
     def _stride(self, stride: Stride) -> Iterator[Curves | WindowEnd]:
         state = self._faces.get(stride.face)

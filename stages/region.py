@@ -1,9 +1,10 @@
-"""Eye and mouth regions, normalised (He et al., ECAI 2023, eqs 9-12).
+"""Eye and mouth regions, normalised (He et al., ECAI 2023, eqs 9-12), and the whole face.
 
-Both regions share one ruler, the outer-eye-corner distance d, which becomes
+Eyes and mouth share one ruler, the outer-eye-corner distance d, which becomes
 200 px. The paper leaves the mouth region open; here it is 1.3 d x 0.8 d. Its
 centre lies on the face's axis at a fixed distance below the nose base, so that
-a moving mouth moves neither its ruler nor its frame.
+a moving mouth moves neither its ruler nor its frame. Recognisers may also see
+the whole face, 2 d x 2 d at 112 px per d, with half height between eyes and mouth.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from stages.landmarks import LEFT_OUTER_EYE, NOSE_BASE, RIGHT_OUTER_EYE
 
 EYE_SIZE = (280, 240)  # w, h
 MOUTH_SIZE = (260, 160)
+FACE_SIZE = (224, 224)
 PX_PER_D = 200.0
+FACE_PX_PER_D = 112.0
 GAMMAS = (0.2, 0.6, 0.2, 0.6)
 _MOUTH_BELOW_NOSE = 0.25  # d; lip line to nose base of a neutral frontal face
+_FACE_BELOW_EYES = 0.45  # d; centre of the face crop: brows to chin
 _MARGIN = 4
 
 
@@ -68,16 +72,18 @@ def similarity(landmarks: Floats, roll: bool = True) -> Similarity:
     return Similarity((float(middle[0]), float(middle[1])), d, angle, nose)
 
 
-def _warp_matrix(face: Similarity, size: tuple[int, int], below: float) -> npt.NDArray[np.float64]:
+def _warp_matrix(
+    face: Similarity, size: tuple[int, int], below: float, px_per_d: float
+) -> npt.NDArray[np.float64]:
     """2x3 map from crop px (pixel centres) to source px.
 
     ``below``: the crop's centre lies so many d below the origin.
     """
-    scale = face.d / PX_PER_D
+    scale = face.d / px_per_d
     cos, sin = np.cos(face.roll) * scale, np.sin(face.roll) * scale
     rotation = np.array([[cos, -sin], [sin, cos]])
     # continuous crop coordinate u stands for pixel index u - 0.5
-    centre = np.array([size[0] / 2 - 0.5, size[1] / 2 - 0.5 - below * PX_PER_D])
+    centre = np.array([size[0] / 2 - 0.5, size[1] / 2 - 0.5 - below * px_per_d])
     shift = np.array(face.origin) - rotation @ centre
     return np.column_stack([rotation, shift])
 
@@ -101,11 +107,15 @@ def _grey_patch(
 
 
 def _crop(
-    image: npt.NDArray[np.uint8], face: Similarity, size: tuple[int, int], below: float
+    image: npt.NDArray[np.uint8],
+    face: Similarity,
+    size: tuple[int, int],
+    below: float,
+    px_per_d: float = PX_PER_D,
 ) -> Grey:
-    matrix = _warp_matrix(face, size, below)
+    matrix = _warp_matrix(face, size, below, px_per_d)
     patch, matrix = _grey_patch(image, matrix, size)
-    scale = face.d / PX_PER_D
+    scale = face.d / px_per_d
     if scale > 1.5:  # otherwise a large face would alias
         sigma = 0.5 * np.sqrt(scale * scale - 1)
         patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), sigma), np.uint8)
@@ -131,6 +141,19 @@ def crop_face(image: npt.NDArray[np.uint8], face: Similarity) -> tuple[Grey, Gre
     eye = _crop(image, face, EYE_SIZE, (g4 - g2) / 2)
     mouth = _crop(image, face, MOUTH_SIZE, face.nose + _MOUTH_BELOW_NOSE)
     return eye, mouth
+
+
+def crop_whole(image: npt.NDArray[np.uint8], face: Similarity) -> Grey:
+    """The whole face (224, 224), uint8, at 112 px per d.
+
+    The axis of the face is the middle column; eyes and brows lie in the upper half, mouth
+    and chin in the lower one.
+
+    Args:
+        image: (h, w) grey or (h, w, 3) BGR uint8.
+        face: the eye-corner frame.
+    """
+    return _crop(image, face, FACE_SIZE, _FACE_BELOW_EYES, FACE_PX_PER_D)
 
 
 def crop_regions(

@@ -40,6 +40,7 @@ class _Held:
     stamp: Stamp
     eye: Grey | None
     mouth: Grey | None
+    whole: Grey | None
     shut: bool
 
 
@@ -230,7 +231,7 @@ class SpotStage:
         stamp = item.stamp
         old = face.held.get(stamp.frame)
         if old is None or item.eye is not None:
-            face.held[stamp.frame] = _Held(stamp, item.eye, item.mouth, item.shut)
+            face.held[stamp.frame] = _Held(stamp, item.eye, item.mouth, item.whole, item.shut)
         face.aim()
         if face.current is None:
             # a window begins at most its length before the last one closed, and is
@@ -456,10 +457,12 @@ def _withdrawn(
 
 
 def _evidence(face: _Face, stamps: Sequence[Stamp], found: Expression) -> Evidence | None:
+    frames = [face.held.get(stamps[i].frame) for i in (found.onset, found.apex, found.offset)]
     crops: list[Grey] = []
-    for index in (found.onset, found.apex, found.offset):
-        held = face.held.get(stamps[index].frame)
+    wholes: list[Grey | None] = []
+    for held in frames:
         if held is None or held.eye is None or held.mouth is None:
             return None
         crops += [held.eye, held.mouth]
-    return Evidence(*crops)
+        wholes.append(held.whole)
+    return Evidence(*crops, *wholes)

@@ -83,6 +83,7 @@ class AugcnRecipe:
         at: width and height to which the face is resized before the flow is taken; the
             paper does not say.
         flow: how the flow is computed; the paper: TV-L1.
+        steady: the motion of the whole face is taken out of the flow; the paper is silent.
         scale: of the flow, 1 for px of ``at``.
         balance: see ``augcn.detection_loss``; "focal-loss" has its own.
         reduction: see ``augcn.joint_loss``.
@@ -101,6 +102,7 @@ class AugcnRecipe:
     features: int = 1024
     at: tuple[int, int] = (112, 112)
     flow: FlowMethod = "tvl1"
+    steady: bool = True
     scale: float = 1.0
     balance: Balance = "printed"
     reduction: Reduction = "mean"
@@ -143,6 +145,7 @@ class AugcnRecipe:
             scale=self.scale,
             flow=self.flow,
             at=self.at,
+            steady=self.steady,
         )
         return {FLOW: spec}
 

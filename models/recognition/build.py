@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: int | None = None
     learning_rate: float | None = None
     flow: FlowMethod | None = None
+    steady: bool | None = None
     width: float | None = None
     size: int | None = None
     target: Target | None = None
@@ -44,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: int | None = None
 
 
-_SHARED = ("epochs", "batch_size", "learning_rate", "flow")
+_SHARED = ("epochs", "batch_size", "learning_rate", "flow", "steady")
 _OWN: dict[Network, tuple[str, ...]] = {
     "map": ("width", "size", "target", "factor"),
     "augcn": ("features", "at"),

@@ -62,6 +62,7 @@ class MapRecipe:
             the magnified frame on SAMM.
         size: image side, px; even, at least 64.
         flow: the paper names no method; the code's is TV-L1.
+        steady: the motion of the whole face is taken out of the flow; papers are silent.
         factor: of magnification.
         options: of the network.
         share: lambda of eq. 8.
@@ -88,6 +89,7 @@ class MapRecipe:
     target: Target = "apex"
     size: int = 224
     flow: FlowMethod = "farneback"
+    steady: bool = True
     factor: float = 6.0
     options: MapOptions = field(default_factory=MapOptions)
     epochs: int = 100
@@ -147,6 +149,7 @@ class MapRecipe:
             channels=[channel],
             flow=self.flow,
             factor=self.factor,
+            steady=self.steady and source.startswith("flow_"),
         )
 
     def network(self) -> MapNet:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from models.errors import PrototypeError
+import pipeline.config
+from models.errors import ModelError, PrototypeError
 from models.prototypes import load_default
-from pipeline.build import STAGES, build, prototypes, rules
+from pipeline.build import STAGES, build, prototypes, recognisers, rules, scorer
 from pipeline.config import load
 from stages.face import FaceStage
 from stages.joint import JointParams
@@ -97,3 +98,92 @@ def test_the_ids_of_a_rebuilt_stage_differ() -> None:
     epochs = [build("spot", config, epoch)._epoch for epoch in range(3)]  # type: ignore[attr-defined]
     assert len(set(epochs)) == 3
     assert np.diff(epochs).min() > 100  # room for stages lost upstream
+
+
+# ---------------------------------------------------------------- recognisers
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands for the shipped recognisers."""
+    monkeypatch.setattr(pipeline.config, "SHIPPED", tmp_path)
+    return tmp_path
+
+
+def _model(path: Path, region: str = "eye", **keys: Any) -> Path:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from tests.models.test_recogniser import FLOW, card, save
+
+    return save(path, card(inputs={"flow": FLOW | {"region": region}}, **keys), DYNAMIC)
+
+
+DYNAMIC = {"flow": ["n", 2, 6, 8]}
+
+
+def test_shipped_recognisers_are_the_default_and_can_be_left_out(shipped: Path) -> None:
+    paths = [_model(shipped / f"{name}.onnx", name=name) for name in ("b", "a")]
+    assert recognisers(load()) == paths[::-1]
+    assert recognisers(load(model=[])) == []
+    assert recognisers(load(model=paths[0])) == [paths[0]]
+    made = scorer(load())
+    assert made is not None
+    assert made.models == ["a@3", "b@3"]
+    assert scorer(load(model=[])) is None
+
+
+def test_without_any_recogniser_there_is_the_coding_guide(shipped: Path) -> None:
+    assert recognisers(load()) == []
+    assert build("classify", load()).scorer is None  # type: ignore[attr-defined]
+
+
+def test_shipped_recognisers_need_onnx_runtime_but_do_not_demand_it(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _model(shipped / "a.onnx")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert recognisers(load()) == []
+    assert recognisers(load(model=path)) == [path]  # asked for: missing is a mistake
+
+
+@pytest.mark.parametrize("region", ["eye", "face"])
+def test_the_whole_face_is_cropped_for_those_that_look_at_it(shipped: Path, region: str) -> None:
+    paths = [_model(shipped / "a.onnx"), _model(shipped / "b.onnx", region)]
+    for config, wanted in ((load(), region == "face"), (load(model=paths[0]), False)):
+        assert build("face", config)._whole is wanted  # type: ignore[attr-defined]
+
+
+def test_the_options_of_classify_reach_the_session(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import models.recogniser
+
+    seen: list[Any] = []
+    inner = models.recogniser.OnnxSession
+
+    def spy(path: Path, compute: Any) -> Any:
+        seen.append(compute)
+        return inner(path, compute)
+
+    monkeypatch.setattr(models.recogniser, "OnnxSession", spy)
+    _model(shipped / "a.onnx")
+    made = scorer(load(classify={"threads": 3, "batch": 5}))
+    assert (seen[0].threads, seen[0].require_gpu, seen[0].tensorrt) == (3, False, False)
+    assert made is not None
+    assert made._batch == 5
+
+
+def test_a_magnifier_of_the_users_is_used(shipped: Path, tmp_path: Path) -> None:
+    from stages.magnify import FlowWarpMagnifier, OnnxMagnifier
+    from tests.stages.test_magnify import network
+
+    _model(shipped / "a.onnx")
+    made = scorer(load())
+    assert made is not None
+    assert isinstance(made._magnifier, FlowWarpMagnifier)
+    path = network(tmp_path / "magnifier.net", [1, 3, "h", "w"], {})
+    made = scorer(load(classify={"magnifier": path}))
+    assert made is not None
+    assert isinstance(made._magnifier, OnnxMagnifier)
+    with pytest.raises(ModelError, match=r"none\.onnx: no such model file"):
+        scorer(load(classify={"magnifier": tmp_path / "none.onnx"}))

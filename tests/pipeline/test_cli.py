@@ -202,7 +202,9 @@ def test_a_recogniser_reads_the_final_events_and_says_where_it_ran(tmp_path: Pat
     common = ("--fps", "max", "--duration", "3", "--events", "tcp://127.0.0.1:*")
     done = _door("synthetic:", *common, "--model", str(model), "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert "recogniser on" in done.stdout
+    assert "recogniser tiny@3 on" in done.stdout
+    assert "trained on: synthetic: random weights" in done.stdout
+    assert "tiny: " in done.stdout
     finals = [e for e in map(json.loads, out.read_text().splitlines()) if e["phase"] == "final"]
     assert finals
     for event in finals:
@@ -211,6 +213,44 @@ def test_a_recogniser_reads_the_final_events_and_says_where_it_ran(tmp_path: Pat
         assert sum(readings["tiny"]["scores"].values()) == pytest.approx(1)
         assert readings["tiny"]["device"].endswith("ExecutionProvider")
         assert event["models"] == ["tiny@3"]
+
+
+def test_two_recognisers_read_every_final_event(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    import json
+
+    from tests.models.test_recogniser import card, save
+
+    models = [save(tmp_path / f"{n}.onnx", card(name=n)) for n in ("first", "second")]
+    out = tmp_path / "events.jsonl"
+    common = ("--fps", "max", "--duration", "3", "--events", "tcp://127.0.0.1:*")
+    given = [part for path in models for part in ("--model", str(path))]
+    done = _door("synthetic:", *common, *given, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    finals = [e for e in map(json.loads, out.read_text().splitlines()) if e["phase"] == "final"]
+    assert finals
+    for event in finals:
+        assert event["models"] == ["first@3", "second@3"]
+        assert [r["source"] for r in event["emotions"]][-2:] == ["first", "second"]
+        assert all(r["training"] for r in event["emotions"][-2:])
+
+
+def test_without_models_the_coding_guide_reads_alone(tmp_path: Path) -> None:
+    import json
+
+    out = tmp_path / "events.jsonl"
+    common = ("--fps", "max", "--duration", "3", "--events", "tcp://127.0.0.1:*")
+    done = _door("synthetic:", *common, "--no-models", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "recogniser" not in done.stdout
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {r["source"] for e in events for r in e["emotions"]} == {"coding-guide"}
+    assert all(e["models"] == [] for e in events)
+
+
+def test_models_and_no_models_contradict_each_other() -> None:
+    done = _door("--no-models", "--model", "a.onnx", "--events", "tcp://127.0.0.1:*")
+    _assert_one_line(done, 2, "--no-models and --model")
 
 
 def test_require_gpu_fails_rather_than_falls_back(tmp_path: Path) -> None:

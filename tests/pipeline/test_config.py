@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from pipeline.config import ConfigError, load
+import pipeline.config
+from pipeline.config import Config, ConfigError, load
 
 
 def test_options_beat_environment_beats_toml(
@@ -36,6 +39,11 @@ def test_options_beat_environment_beats_toml(
         ('[motion]\nflow = "quick"', "motion.flow"),
         ("spot = 3", "spot"),
         ("[graph]\nqueue = 0", "graph.queue"),
+        ("model = 3", "model"),
+        ("model = ['a.onnx', 3]", "model"),
+        ("[classify]\ndeadline_s = 0", "classify.deadline_s"),
+        ("[classify]\nthreads = 0", "classify.threads"),
+        ("[classify]\ntensort = true", "classify.tensort"),
     ],
 )
 def test_every_error_names_its_key_on_one_line(tmp_path: Path, toml: str, key: str) -> None:
@@ -66,3 +74,51 @@ def test_environment_error_names_the_key(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("MESPOT_FACES", "many")
     with pytest.raises(ConfigError, match="faces"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a.onnx", [Path("a.onnx")]),
+        ('["a.onnx", "b.onnx"]', [Path("a.onnx"), Path("b.onnx")]),
+        ("[]", []),
+    ],
+)
+def test_one_model_or_many_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, wanted: list[Path]
+) -> None:
+    file = tmp_path / "mespot.toml"
+    file.write_text(f"model = {text if text[0] == '[' else repr(text)}")
+    assert load(file).models == wanted
+    monkeypatch.setenv("MESPOT_MODEL", text)
+    assert load().models == wanted
+    assert load(model=[Path("c.onnx")]).models == [Path("c.onnx")]
+
+
+def test_a_gpu_is_required_for_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.config, "SHIPPED", tmp_path)
+    with pytest.raises(ConfigError, match="require_gpu: asks for a recogniser"):
+        load(require_gpu=True)
+    (tmp_path / "a.onnx").touch()
+    assert load(require_gpu=True).models == [tmp_path / "a.onnx"]
+    with pytest.raises(ConfigError, match="require_gpu: asks for a recogniser"):
+        load(require_gpu=True, model=[])
+
+
+def test_every_key_is_documented_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \|(.*?)\|", page, re.M))
+    for name, field in Config.model_fields.items():
+        default = field.default
+        keys = {name: default}
+        if isinstance(default, BaseModel):
+            keys = {f"{name}.{k}": v.default for k, v in type(default).model_fields.items()}
+        for key, value in keys.items():
+            assert key in rows, f"{key} is not documented"
+            shown = rows[key].strip(" `").replace(" ", "")
+            if isinstance(value, bool):
+                assert shown == str(value).lower()
+            elif isinstance(value, int | float):
+                assert float(shown) == value
+            elif isinstance(value, str) and value:
+                assert shown == value

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 
 from models.errors import UserError
@@ -67,6 +69,39 @@ def test_what_is_open_is_retracted_once_when_the_graph_cannot_close_it(closing: 
     events = [m for m in made if isinstance(m, EventMessage)]
     assert [(m.id, m.phase) for m in events] == [("cam/0/0-1", "retracted")]
     assert not [m for m in messages.of(closing) if isinstance(m, EventMessage)]  # type: ignore[arg-type]
+
+
+def test_an_update_follows_its_final_and_is_no_second_event(tmp_path: Path) -> None:
+    from models.labels import read
+
+    def closed(phase: Phase) -> Event:
+        event = _event(0, phase)
+        known = msgspec.structs.replace(
+            event.interval, kind="micro", onset=_stamp(8), offset=_stamp(14)
+        )
+        return msgspec.structs.replace(event, interval=known)
+
+    messages = _messages()
+    file = EventFile(tmp_path / "e.jsonl")
+    for item in (_event(0, "apex"), closed("final"), closed("update")):
+        for message in messages.of(item):
+            assert isinstance(message, EventMessage)
+            file.write(message)
+    file.close()
+    assert not [m for m in messages.of(End("cam")) if isinstance(m, EventMessage)]
+    lines = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()]
+    assert [(e["phase"], e["seq"]) for e in lines] == [("apex", 0), ("final", 1), ("update", 2)]
+    assert topic(message) == b"event.cam.update"
+    assert len(read(tmp_path / "e.jsonl").predictions) == 1
+
+
+def test_every_field_and_phase_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    for kind in (EventMessage, Reading, BlinkMessage, StateMessage):
+        for field in kind.__struct_fields__:
+            assert f"`{field}`" in page, f"{kind.__name__}.{field} is not documented"
+    for phase in get_args(Phase):
+        assert f"| `{phase}` |" in page
 
 
 def test_event_file_holds_one_json_object_a_line(tmp_path: Path) -> None:

@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 
 from pipeline.messages import End, Restarted, Sync
 from pipeline.wire import WireError, decode, encode
-from stages.items import Column, Curves, Event, Face, Frame, Interval, Stamp, Stride, WindowEnd
+from stages.items import (
+    Column,
+    Curves,
+    Event,
+    Evidence,
+    Face,
+    Frame,
+    Interval,
+    Reading,
+    Stamp,
+    Stride,
+    WindowEnd,
+)
 
 STAMP = Stamp("cam", 7, 0.25, 123, 456)
 
@@ -35,12 +47,43 @@ ITEMS = [
         0.3,
         (1.0, -2.0, 3.5),
     ),
+    Face(
+        STAMP,
+        1,
+        np.ones((240, 280), np.uint8),
+        np.zeros((160, 260), np.uint8),
+        np.zeros((468, 2), np.float32),
+        180.5,
+        0.3,
+        (1.0, -2.0, 3.5),
+        np.full((224, 224), 9, np.uint8),
+    ),
+    Curves(STAMP, 0, [], whole=np.full((224, 224), 9, np.uint8)),
+    Interval(
+        "a/0/0-1",
+        0,
+        "final",
+        "micro",
+        STAMP,
+        STAMP,
+        STAMP,
+        [],
+        STAMP,
+        3,
+        evidence=Evidence(*(np.full((2, k), k, np.uint8) for k in range(1, 10))),
+    ),
     Curves(STAMP, 0, [Column(3, np.float32([1, 2, 3])), Column(9, np.float32([4, 5, 6]))]),
     Curves(STAMP, 0, [Column(3, np.float32([1]), np.ones((2, 5), np.float32))], shut=True),
     WindowEnd(STAMP, 0, 3, "full"),
     Stride(0, 3, 9, True),
     Event(
         Interval("a/0/0-1", 0, "apex", "unknown", None, STAMP, None, [], STAMP, 3), [], "p@1", []
+    ),
+    Event(
+        Interval("a/0/0-1", 0, "update", "micro", None, STAMP, None, [], STAMP, 3),
+        [Reading("map", "positive", scores={"positive": 1.0}, training="x", aus={"4": 0.5})],
+        "p@1",
+        ["map@1"],
     ),
     End("cam", "cut short"),
     Restarted("cam", "face"),

@@ -106,6 +106,17 @@ def test_a_tiny_face_is_ignored() -> None:
     assert not _run([[_points(300, d=15)]] * 3)
 
 
+def test_the_whole_face_is_cropped_where_it_is_wanted_and_changes_nothing_else() -> None:
+    seen = [[_points(300)]] * 3
+    plain = [o for o in _run(seen) if isinstance(o, Face)]
+    asked = [o for o in _run(seen, whole=True) if isinstance(o, Face)]
+    assert [o.whole for o in plain] == [None] * 3
+    for a, b in zip(plain, asked, strict=True):
+        assert b.whole is not None
+        assert b.whole.shape == (224, 224)
+        assert np.array_equal(a.eye, b.eye) and np.array_equal(a.mouth, b.mouth)
+
+
 def test_reset_forgets_ids() -> None:
     stage = FaceStage(Script([[_points(300)], [_points(300)]]))
     stamp = Stamp("cam", 0, 0.0, 0, 0)

@@ -59,13 +59,13 @@ def _stamp(i: int) -> Stamp:
     return Stamp("cam", i, i / FPS, 0, 0)
 
 
-def _face(i: int, number: int = 0, openness: float = 0.3) -> Face:
+def _face(i: int, number: int = 0, openness: float = 0.3, whole: np.ndarray | None = None) -> Face:
     shift = 3 * np.sin(i / 4)
     matrix = np.float32([[1, 0, shift], [0, 1, 0]])
     eye = cv2.warpAffine(EYE, matrix, (280, 240), borderMode=cv2.BORDER_REFLECT)
     mouth = cv2.warpAffine(MOUTH, matrix, (260, 160), borderMode=cv2.BORDER_REFLECT)
     points = np.zeros((468, 2), np.float32)
-    return Face(_stamp(i), number, eye, mouth, points, 100.0, openness, (0.0, 0.0, 0.0))
+    return Face(_stamp(i), number, eye, mouth, points, 100.0, openness, (0.0, 0.0, 0.0), whole)
 
 
 def _run(stage: MotionStage, frames: Iterable[int]) -> list[Any]:
@@ -84,6 +84,21 @@ def _columns(items: list[Any], reference: int) -> dict[int, np.ndarray]:
 
 def _ends(items: list[Any]) -> list[tuple[int, int, str]]:
     return [(i.reference, i.stamp.frame, i.reason) for i in items if isinstance(i, WindowEnd)]
+
+
+def test_a_new_frames_curves_carry_its_crops_and_redone_ones_none() -> None:
+    stage = MotionStage(SET, window_s=4.0)
+    whole = np.full((224, 224), 7, np.uint8)
+    items = [item for i in range(12) for item in stage.process(_face(i, whole=whole))]
+    redone = list(stage.process(Stride(0, 0, 5, closed=False)))
+    fresh = [i for i in items if isinstance(i, Curves)]
+    assert len(fresh) == 12
+    assert all(i.whole is whole and i.eye is not None and i.mouth is not None for i in fresh)
+    again = [i for i in redone if isinstance(i, Curves)]
+    assert again
+    assert all(i.whole is None and i.eye is None for i in again)
+    plain = next(i for i in stage.process(_face(12)) if isinstance(i, Curves))
+    assert plain.whole is None
 
 
 def test_index_is_the_sum_of_the_hadamard_product() -> None:  # eqs 21-22

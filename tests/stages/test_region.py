@@ -7,9 +7,11 @@ import pytest
 from stages.alignment import STABLE, Alignment, fit_similarity
 from stages.region import (
     EYE_SIZE,
+    FACE_SIZE,
     MOUTH_SIZE,
     crop_face,
     crop_regions,
+    crop_whole,
     eye_box,
     similarity,
 )
@@ -116,3 +118,51 @@ def test_alignment_follows_the_head() -> None:
     moved = align(face + np.float32([5, -2]), 1 / 30)
     assert moved.origin == pytest.approx((305.0, 198.0), abs=1e-3)
     assert len(STABLE) == len(set(STABLE.tolist()))
+
+
+def test_the_whole_face_is_two_d_wide_at_112_px_per_d() -> None:
+    column, row = np.meshgrid(np.arange(640), np.arange(480))
+    for ramp, middle in ((column / 3, 300 / 3), (row / 2, (200 + 0.45 * 100) / 2)):
+        made = crop_whole(ramp.astype(np.uint8), similarity(_landmarks()))
+        assert made.shape == FACE_SIZE[::-1] == (224, 224)
+        # d is 100 px: one px of the crop is 100 / 112 px of the source
+        per_px = 100 / 112 / (3 if ramp[0, 0] != ramp[0, 9] else 2)
+        profile = made.mean(axis=0 if ramp[0, 0] != ramp[0, 9] else 1)
+        want = middle + (np.arange(224) + 0.5 - 112) * per_px
+        assert profile == pytest.approx(want, abs=1.1)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "biden", "obama"])
+def test_half_height_of_the_whole_face_lies_between_eyes_and_mouth(name: str) -> None:
+    from models.synthesis import Scene, SyntheticFace, load_portrait
+    from stages.landmarks import FaceMeshLandmarker
+
+    image = SyntheticFace(Scene(1.0), load_portrait(name)).frame(0)
+    landmarker = FaceMeshLandmarker()
+    (points,) = landmarker.detect(image, 0.0)
+    landmarker.close()
+    face = similarity(points)
+    # landmarks in px of the crop, by hand: turned back, 112 px per d, middle 0.45 d below
+    cos, sin = np.cos(face.roll), np.sin(face.roll)
+    turn = np.array([[cos, sin], [-sin, cos]])
+    at = (points - face.origin) @ turn.T * 112 / face.d + (112, 112 - 0.45 * 112)
+    brows, lids, upper_lip, lower_lip, corners, chin = (
+        at[list(i), 1] for i in ((105, 334, 70, 300), (145, 374), (0,), (17,), (61, 291), (152,))
+    )
+    assert brows.min() > 10 and lids.max() < 100
+    assert upper_lip.min() > 118 and corners.min() > 118
+    assert lower_lip.max() < 170 and chin.max() < 222
+    assert abs(at[[33, 263], 0].mean() - 112) < 0.5
+    # and the picture agrees with the landmarks: a dot on the nose is where it should be
+    dotted = image.copy()
+    x, y = points[4].round().astype(int)
+    cv2.circle(dotted, (int(x), int(y)), 2, (255, 255, 255), -1)
+    change = np.abs(crop_whole(dotted, face).astype(int) - crop_whole(image, face))
+    row, column = np.unravel_index(int(change.argmax()), change.shape)
+    assert np.hypot(column - at[4, 0], row - at[4, 1]) < 3
+
+
+def test_a_whole_face_that_leaves_the_image_is_cropped() -> None:
+    image = np.random.default_rng(2).integers(0, 255, (120, 160, 3), np.uint8)
+    face = similarity(_landmarks((-20.0, 10.0), (80.0, 10.0)))
+    assert crop_whole(image, face).shape == (224, 224)

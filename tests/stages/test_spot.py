@@ -190,6 +190,23 @@ def test_a_bump_is_announced_then_final_with_its_crops():
     assert final.evidence.offset_eye[0, 0] == final.offset.frame
 
 
+def test_whole_faces_are_evidence_where_they_were_cropped():
+    move, n = moves((0, 2.0, 0.35)), 150
+    for crops in (True, False):
+        items = [curves(f, [0], move) for f in range(n)]
+        wholes = [np.full((224, 224), f, np.uint8) if crops else None for f in range(n)]
+        given = [msgspec.structs.replace(i, whole=w) for i, w in zip(items, wholes, strict=True)]
+        (final,) = intervals(feed(stage(), given), "final")
+        found = final.evidence
+        faces = [found.onset_face, found.apex_face, found.offset_face]
+        frames = [final.onset.frame, final.apex.frame, final.offset.frame]
+        if crops:
+            assert [face[0, 0] for face in faces] == frames
+        else:
+            assert faces == [None] * 3
+            assert found.apex_eye[0, 0] == final.apex.frame
+
+
 def test_a_long_movement_of_both_aus_is_one_macro_expression():
     (final,) = intervals(run(moves((0, 2.5, 1.4), (1, 2.6, 1.4)), 7.0), "final")
     assert final.kind == "macro"

@@ -1,0 +1,150 @@
+"""What reading an event costs: latency by part and model, throughput by batch size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.report import Result
+from models.errors import GpuError, UserError
+from models.onnx_session import Compute
+from models.recogniser import Recogniser
+from models.synthesis import SyntheticFace, demo_scene
+from pipeline.build import limit_threads, recognisers
+from pipeline.config import load
+from stages.alignment import Alignment
+from stages.items import Evidence
+from stages.landmarks import FaceMeshLandmarker
+from stages.magnify import FlowWarpMagnifier
+from stages.prepare import prepare
+from stages.region import crop_face, crop_whole
+from stages.score import Scorer
+
+_REPEATS = 5  # runs of one batch size, of which the median counts
+
+
+def numbers(name: str, text: str) -> list[int]:
+    """Whole numbers above 0 between commas.
+
+    Raises:
+        UserError: something else; the message names the option.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 0 < int(part) <= 1024 for part in parts):
+        raise UserError(f"--{name} {text}: whole numbers from 1 to 1024, with commas")
+    return [int(part) for part in parts]
+
+
+def key_frames() -> list[Evidence]:
+    """Crops of the synthetic camera's expressions."""
+    scene = demo_scene(duration_s=20.0, seed=11)
+    face = SyntheticFace(scene)
+    landmarker = FaceMeshLandmarker(max_faces=1)
+    made = []
+    for one in scene.expressions:
+        align, eyes, wholes = Alignment(), [], []
+        for moment in (one.onset_s, one.apex_s, one.offset_s):
+            image = face.frame(round(moment * face.fps))
+            frame = align(landmarker.detect(image, moment)[0], moment)
+            eyes += crop_face(image, frame)
+            wholes.append(crop_whole(image, frame))
+        made.append(Evidence(*eyes, *wholes))
+    landmarker.close()
+    return made
+
+
+def _timed(run: Callable[..., Any], *given: Any) -> tuple[Any, float]:
+    """What ``run`` gives, and the milliseconds that it took."""
+    begin = time.perf_counter()
+    made = run(*given)
+    return made, (time.perf_counter() - begin) * 1e3
+
+
+def _pair(samples: Sequence[float]) -> str:
+    return " / ".join(f"{value:.1f}" for value in np.percentile(samples, [50, 95]))
+
+
+def _devices(paths: Sequence[Path], threads: Sequence[int]) -> tuple[dict[str, Compute], str]:
+    """Where it can be measured, and why not on CUDA."""
+    found = {f"CPU, {n} thread{'s' * (n > 1)}": Compute(threads=n, cpu=True) for n in threads}
+    try:
+        Recogniser(paths[0], Compute(require_gpu=True))
+    except GpuError as error:
+        return found, f"not measured on a GPU: {error}"
+    return found | {"CUDA": Compute(require_gpu=True)}, ""
+
+
+def _latency(
+    loaded: Sequence[Recogniser], events: Sequence[Evidence], count: int, device: str
+) -> list[list[str | float]]:
+    magnifier = FlowWarpMagnifier()
+    together = Scorer(loaded, magnifier)
+    together.warm_up()
+    preparation: dict[str, list[float]] = {one.card.label: [] for one in loaded}
+    network: dict[str, list[float]] = {one.card.label: [] for one in loaded}
+    whole: list[float] = []
+    for i in range(count):
+        crops = events[i % len(events)]
+        for one in loaded:
+            tensors, taken = _timed(prepare, one.inputs, crops, magnifier)
+            preparation[one.card.label].append(taken)
+            network[one.card.label].append(_timed(one.score_batch, [tensors])[1])
+        whole.append(_timed(together.score, [crops])[1])
+    rows: list[list[str | float]] = []
+    for name in preparation:
+        total = np.add(preparation[name], network[name])
+        rows.append([name, device, *map(_pair, (preparation[name], network[name], total)), count])
+    if len(loaded) > 1:
+        rows.append(["all together", device, "", "", _pair(whole), count])
+    return rows
+
+
+def _throughput(
+    one: Recogniser, events: Sequence[Evidence], batches: Sequence[int], device: str
+) -> list[str | float]:
+    magnifier = FlowWarpMagnifier()
+    ready = [prepare(one.inputs, crops, magnifier) for crops in events]
+    row: list[str | float] = [one.card.label + ("" if one.batched else " (fixed batch)"), device]
+    for size in batches:
+        batch = [ready[i % len(ready)] for i in range(size)]
+        one.score_batch(batch)
+        taken = np.median([_timed(one.score_batch, batch)[1] for _ in range(_REPEATS)])
+        row.append(round(size / float(taken) * 1e3, 1))
+    return row
+
+
+def measure(
+    models: Sequence[Path] | None,
+    count: int,
+    threads: Sequence[int],
+    batches: Sequence[int],
+) -> list[Result]:
+    """Latency and throughput of ``models``, else of the shipped recognisers.
+
+    Raises:
+        UserError: there is no recogniser, or nothing to count.
+    """
+    limit_threads()
+    paths = list(models) if models else recognisers(load())
+    if not paths:
+        raise UserError("no recogniser is shipped here; give --model FILE.onnx")
+    if count < 1:
+        raise UserError(f"--events {count}: at least 1")
+    devices, why = _devices(paths, threads)
+    events = key_frames()
+    latency = Result(
+        "latency of one event, ms, p50 / p95",
+        ["model", "on", "preparation", "network", "total", "n"],
+    )
+    throughput = Result("events a second by batch size", ["model", "on", *map(str, batches)])
+    for device, compute in devices.items():
+        loaded = [Recogniser(path, compute) for path in paths]
+        latency.rows += _latency(loaded, events, count, device)
+        throughput.rows += [_throughput(one, events, batches, device) for one in loaded]
+    trained = {f"{one.card.label}: trained on {one.card.training}" for one in loaded}
+    latency.notes += [*sorted(trained), *([why] if why else [])]
+    return [latency, throughput]

@@ -1,0 +1,140 @@
+"""The classify node: everything goes on at once, but final events wait for their scores."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from pipeline.config import Config
+from pipeline.messages import End, Restarted
+from pipeline.node import Links, StageNode, is_live
+from pipeline.scoring import Scored, ScoreWorker, scored
+from pipeline.wire import Wire
+from stages.items import Event, Interval
+
+if TYPE_CHECKING:  # it brings Numba along, which only this node's process needs
+    from stages.classify import ClassifyStage
+    from stages.score import Scorer
+
+_TICK_MS = 5  # how often results are looked for while events wait
+_IDLE_MS = 100
+_MOST_WAITING = 64  # events; half a megabyte of crops each
+
+
+@dataclass
+class _Waiting:
+    """A final event without its scores."""
+
+    event: Event
+    due: float  # monotonic, s
+    out: bool = False  # published without them
+
+
+def is_paced(config: Config) -> bool:
+    """Whether frames come by a clock, so that an event can be late."""
+    return is_live(config.source) or config.fps != "max"
+
+
+class ClassifyNode(StageNode):
+    """Classification, with the recognisers in a thread beside the node.
+
+    A final event waits for its scores until ``classify.deadline_s`` after it came; then it
+    is published without them, and an ``update`` with all readings follows. Other items
+    overtake it. Where frames are not paced by a clock nothing can be late: the node scores
+    event by event and waits, so that every driver gives the same.
+    """
+
+    def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
+        super().__init__("classify", config, links, epoch)
+        self._paced = is_paced(config)
+        self._worker: ScoreWorker | None = None
+        self._waiting: dict[int, _Waiting] = {}
+        self._count = 0
+
+    def run(self) -> None:
+        """As every stage; the thread ends with the run."""
+        try:
+            super().run()
+        finally:
+            self._waiting.clear()
+            if self._worker is not None:
+                self._worker.stop()
+                self._worker = None
+
+    @property
+    def _scorer(self) -> Scorer | None:
+        return getattr(self.stage, "scorer", None)
+
+    def _detail(self) -> str:
+        return "" if self._scorer is None else "\n".join(self._scorer.about)
+
+    def receive(self) -> Wire | None:
+        """Scores that have come and events that are due, then the next item."""
+        assert self.inbox is not None
+        self.check()
+        self._publish()
+        patience = _TICK_MS if self._waiting else _IDLE_MS
+        return self.take(self.inbox) if self.inbox.poll(patience) else None
+
+    def outputs(self, item: Wire) -> list[Wire]:
+        """What goes on at once."""
+        if isinstance(item, Restarted):
+            # an expression that the publisher takes for open would be retracted
+            return [*self._release(list(self._waiting)), *super().outputs(item)]
+        if self._scorer is None or not isinstance(item, Interval) or item.phase != "final":
+            return super().outputs(item)
+        event = cast("ClassifyStage", self.stage).read(item)
+        if not self._paced:
+            return [self._complete(event, scored(self._scorer, [(0, item.evidence)])[0])]
+        return self._submit(self._scorer, event, item)
+
+    def finish(self, end: End) -> None:
+        """Wait for every score, then pass the end on."""
+        while self._waiting:
+            self.check()
+            self._publish()
+            time.sleep(_TICK_MS / 1000)
+        super().finish(end)
+
+    def _submit(self, scorer: Scorer, event: Event, item: Interval) -> list[Wire]:
+        if self._worker is None:
+            self._worker = ScoreWorker(scorer, self.config.classify.batch, _MOST_WAITING)
+        self._count += 1
+        if not self._worker.submit(self._count, item.evidence):
+            return [self._complete(event, Scored(0, [], "too many events wait for their scores"))]
+        due = time.monotonic() + self.config.classify.deadline_s
+        self._waiting[self._count] = _Waiting(event, due)
+        return []
+
+    def _publish(self) -> None:
+        for found in self._worker.results() if self._worker is not None else ():
+            waiting = self._waiting.pop(found.number)
+            event = self._complete(waiting.event, found)
+            self.send(_updated(event) if waiting.out else event)
+        now = time.monotonic()
+        for event in self._release([n for n, w in self._waiting.items() if w.due <= now]):
+            self.send(event)
+
+    def _release(self, numbers: list[int]) -> list[Event]:
+        """Those of the waiting events that are not out yet, without their scores."""
+        kept = [w for n, w in self._waiting.items() if n in numbers and not w.out]
+        for waiting in kept:
+            waiting.out = True
+        return [waiting.event for waiting in kept]
+
+    def _complete(self, event: Event, found: Scored) -> Event:
+        readings = found.readings
+        if found.error and self._scorer is not None:
+            self.reporter.dropped["classify: not scored"] += 1
+            self.reporter.once(f"an event is not scored: {found.error}")
+            readings = self._scorer.unscored(found.error)
+        return cast("ClassifyStage", self.stage).complete(event, readings)
+
+
+def _updated(event: Event) -> Event:
+    return msgspec.structs.replace(
+        event, interval=msgspec.structs.replace(event.interval, phase="update")
+    )

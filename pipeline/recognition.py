@@ -1,0 +1,240 @@
+"""Training, evaluating and exporting recognisers: what the commands have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from models.datasets import Dataset, load
+from models.errors import UserError
+from models.recogniser import InputSpec
+from models.recognition import samples as stored
+from models.recognition.build import Plan, recipe, vocabulary
+from models.recognition.classes import Scheme, class_of, classes
+from models.recognition.recipe import Recipe
+from models.recognition.samples import Samples
+from models.recognition.training import Log
+
+SYNTHETIC = "synthetic.json"  # beside the workbook of a made data set
+Tell = Callable[[str, int, int], None]  # data set, annotations done, of how many
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command was asked to train on, and how."""
+
+    datasets: tuple[str, ...]
+    roots: tuple[Path, ...]
+    scheme: Scheme
+    plan: Plan  # its classes and AUs are found in the data
+    magnifier: Path | None = None  # None: flow warp
+    device: str = "cpu"
+    threads: int = 0  # 0: torch's own choice
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Samples, and the recipe that fits them."""
+
+    samples: Samples
+    plan: Plan
+    recipe: Recipe
+    remarks: tuple[str, ...]  # for reports: synthetic, left out
+    training: str  # for the model's card: the data sets
+
+
+@dataclass(frozen=True)
+class Found:
+    """Data sets and their annotations' classes, before any image is looked at."""
+
+    datasets: tuple[Dataset, ...]
+    classes: tuple[str, ...]
+    aus: tuple[int, ...]
+
+
+def use_torch(device: str, threads: int) -> None:
+    """Set torch's threads and determinism, and refuse a device that is not there.
+
+    Raises:
+        UserError: CUDA is asked for and cannot be used, or torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise UserError("training needs PyTorch; install the train extra: mespot[train]") from None
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: CUDA cannot be used here; use --device cpu")
+    if threads:
+        torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses the next
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def look(asked: Asked) -> Found:
+    """Read the labels: which classes and AUs there are.
+
+    Raises:
+        UserError: data sets and roots do not pair up, or hold nothing of these classes.
+    """
+    if not asked.datasets or len(asked.datasets) != len(asked.roots):
+        raise UserError("give one --root for every --dataset, in the same order")
+    if len(set(asked.datasets)) != len(asked.datasets):
+        raise UserError("a --dataset is named twice")
+    held = tuple(load(name, root) for name, root in zip(asked.datasets, asked.roots, strict=True))
+    aus = {
+        data.name: [
+            note.sure_aus
+            for note in data.annotations
+            if class_of(asked.scheme, data.name, note) is not None
+        ]
+        for data in held
+    }
+    for name, sets in aus.items():
+        if not sets:
+            raise UserError(f"{name}: no annotation is of the {asked.scheme} classes")
+    return Found(held, classes(asked.scheme, asked.datasets), vocabulary(asked.plan.network, aus))
+
+
+def prepare(asked: Asked, folder: Path, tell: Tell, variant: str | None = None) -> Prepared:
+    """Samples for ``asked``, from ``folder/samples`` where an earlier run left them.
+
+    Args:
+        asked: data and recipe.
+        folder: of the run.
+        tell: hears about the progress.
+        variant: of the recipe, in place of the plan's.
+
+    Raises:
+        UserError: data, recipe or folder are not as they must be.
+    """
+    found = look(asked)
+    plan = msgspec.structs.replace(
+        asked.plan,
+        classes=found.classes,
+        aus=found.aus,
+        variant=variant or asked.plan.variant,
+    )
+    made = recipe(plan)
+    augmented = plan.network == "augcn"  # one set for all rows: variant 0 serves those without
+    parts, remarks = [], []
+    for data, root in zip(found.datasets, asked.roots, strict=True):
+        part, left_out = _samples(data, root, asked, made, augmented, folder, tell)
+        parts.append(part)
+        remarks += [*_synthetic(data.name, root), *_left(data.name, part, left_out)]
+    samples = stored.joined(parts)
+    training = "; ".join(
+        f"{data.name} ({len(part)} samples, {len(set(part.subjects))} subjects"
+        + (", synthetic)" if _synthetic(data.name, root) else ")")
+        for data, root, part in zip(found.datasets, asked.roots, parts, strict=True)
+    )
+    made_of = "synthetic data: " if any("synthetic" in remark for remark in remarks) else ""
+    return Prepared(samples, plan, made, tuple(remarks), made_of + training)
+
+
+def _samples(
+    data: Dataset,
+    root: Path,
+    asked: Asked,
+    made: Recipe,
+    augmented: bool,
+    folder: Path,
+    tell: Tell,
+) -> tuple[Samples, list[str]]:
+    file = folder / "samples" / f"{data.name}-{_digest(data, root, asked, made, augmented)}.npz"
+    beside = file.with_suffix(".json")
+    if file.exists() and beside.exists():
+        return stored.load(file), json.loads(beside.read_text(encoding="utf-8"))
+    from stages.landmarks import FaceMeshLandmarker
+    from stages.recognition_samples import gather
+
+    landmarker = FaceMeshLandmarker()
+    try:
+        samples, left_out = gather(
+            data,
+            lambda note: class_of(asked.scheme, data.name, note),
+            made.classes,
+            made.inputs,
+            landmarker,
+            magnifier(asked.magnifier),
+            augmented,
+            lambda done, total: tell(data.name, done, total),
+        )
+    finally:
+        landmarker.close()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stored.save(samples, file)
+        beside.write_text(json.dumps(left_out), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror or error}") from None
+    return samples, left_out
+
+
+def magnifier(file: Path | None) -> Any:
+    """The user's learning-based network, or the flow warp."""
+    from stages.magnify import FlowWarpMagnifier, OnnxMagnifier
+
+    return FlowWarpMagnifier() if file is None else OnnxMagnifier(file)
+
+
+def _digest(data: Dataset, root: Path, asked: Asked, made: Recipe, augmented: bool) -> str:
+    notes = [
+        (n.video, n.onset, n.apex, n.offset, n.emotion, n.au_text, n.row) for n in data.annotations
+    ]
+    said = {
+        "version": version("mespot"),
+        "root": str(root.resolve()),
+        "scheme": asked.scheme,
+        "inputs": {name: _plain(spec) for name, spec in made.inputs.items()},
+        "augmented": augmented,
+        "magnifier": None if asked.magnifier is None else str(asked.magnifier.resolve()),
+        "notes": notes,
+    }
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+
+
+def _plain(spec: InputSpec) -> dict[str, Any]:
+    made: dict[str, Any] = msgspec.to_builtins(spec)
+    return made
+
+
+def _synthetic(name: str, root: Path) -> list[str]:
+    if not (root / SYNTHETIC).is_file():
+        return []
+    return [f"{name} is synthetic: made faces in the data set's format, not people"]
+
+
+def _left(name: str, part: Samples, left_out: Sequence[str]) -> list[str]:
+    lines = [f"{name}: {len(part)} samples of {len(set(part.subjects))} subjects"]
+    if left_out:
+        lines.append(f"{name}: {len(left_out)} left out, the first: {left_out[0]}")
+    return lines
+
+
+def tensorboard(folder: Path) -> Callable[[str], Log]:
+    """For each fold a log below ``folder/tensorboard``."""
+
+    def of(fold: str) -> Log:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(str(folder / "tensorboard" / fold))
+
+        def log(epoch: int, values: Mapping[str, float]) -> None:
+            for name, value in values.items():
+                writer.add_scalar(name, value, epoch)
+            writer.flush()
+
+        return log
+
+    return of
