@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def recognition_pictures(
     run: Annotated[Path, typer.Argument(help="Folder of a finished mespot train of map.")],
     out: Annotated[Path, typer.Option(help="Folder for cam.png and features.png.")],
-    faces: Annotated[int, typer.Option(help="Faces in cam.png.", min=1, max=40)] = 8,
+    faces: Annotated[int, typer.Option(help="Faces in cam.png.", min=1, max=40)] = 10,
 ) -> None:
     """AU-CAM beside Grad-CAM over faces, and the AU features by t-SNE (MAP, Figures 5 and 6).
 
@@ -59,12 +60,15 @@ def _samples(run: Path) -> Samples:
 
 
 def _chosen(samples: Samples, done: Run, most: int) -> list[int]:
-    """Samples of the validating subjects, the classes in turn."""
+    """Samples of the validating subjects, classes and subjects in turn."""
     rows = [i for i, name in enumerate(samples.subjects) if name in set(done.validation_subjects)]
-    turn = {
-        row: sum(samples.labels[i] == samples.labels[row] for i in rows if i < row) for row in rows
-    }
-    return sorted(rows, key=lambda row: (turn[row], samples.labels[row]))[:most]
+    seen: Counter[tuple[int, str]] = Counter()
+    order = []
+    for row in rows:
+        kind = int(samples.labels[row]), samples.subjects[row]
+        order.append((seen[kind], *kind, row))
+        seen[kind] += 1
+    return [row for *_, row in sorted(order)][:most]
 
 
 def _looked(network: MapNet, samples: Samples, rows: list[int]) -> list[Looked]:
