@@ -43,7 +43,7 @@ RECOGNITION := $(BIN)/mespot evaluate-recognition
 CASME2 := --dataset casme2 --root $(MADE)/casme2
 SAMM := --dataset samm --root $(MADE)/samm
 MAP := --network map --width 0.25 --size 112 --epochs 30 --batch-size 32
-AUGCN := --network augcn --features 128 --epochs 4
+AUGCN := --network augcn --features 128 --balance inverse --epochs 4
 
 recognisers: dev
 	test -d $(MADE)/casme2 || $(BIN)/mespot synth --as casme2 --subjects 12 --samples 20 --seed 41 \

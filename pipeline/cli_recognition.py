@@ -72,6 +72,13 @@ _At = Annotated[
     int | None,
     typer.Option(help="augcn: side of the face for the flow.", min=28, max=224, show_default="112"),
 ]
+_Balance = Annotated[
+    Literal["printed", "inverse"] | None,
+    typer.Option(
+        help="augcn: eq. 2's share of positives weighs the positives (printed) or the negatives.",
+        show_default="printed",
+    ),
+]
 _Magnifier = Annotated[
     Path | None, typer.Option(help="ONNX magnification network.", show_default="flow warp")
 ]
@@ -106,6 +113,7 @@ def train(
     target: _Target = None,
     features: _Features = None,
     at: _At = None,
+    balance: _Balance = None,
     magnifier: _Magnifier = None,
     seed: _Seed = 0,
     device: _Device = "cpu",
@@ -170,6 +178,7 @@ def evaluate_recognition(
     target: _Target = None,
     features: _Features = None,
     at: _At = None,
+    balance: _Balance = None,
     magnifier: _Magnifier = None,
     seed: _Seed = 0,
     device: _Device = "cpu",

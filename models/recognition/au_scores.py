@@ -15,7 +15,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-CANDIDATES: tuple[float, ...] = tuple(step / 100 for step in range(5, 100, 5))
 DEFAULT = 0.5
 
 
@@ -56,8 +55,9 @@ def detections(probabilities: npt.NDArray[Any], thresholds: npt.ArrayLike = DEFA
 def choose_thresholds(probabilities: npt.NDArray[Any], carried: npt.NDArray[Any]) -> Floats:
     """The threshold of each AU with the best F1 on inner validation samples, (K,).
 
-    Of equally good ones the nearest to 0.5, of two equally near the lower. 0.5 for an AU that
-    none of the samples carries.
+    Tried are the middles between neighbouring probabilities, as the loss of eq. 3 presses the
+    probabilities of rare AUs together far below 0.5. Of equally good ones the nearest to 0.5.
+    0.5 for an AU that none of the samples carries.
 
     Args:
         probabilities: (N, K) of samples that are neither trained on nor scored.
@@ -66,10 +66,17 @@ def choose_thresholds(probabilities: npt.NDArray[Any], carried: npt.NDArray[Any]
     Raises:
         ValueError: the shapes differ.
     """
-    scores = np.stack([au_f1(carried, detections(probabilities, value)) for value in CANDIDATES])
-    distance = np.abs(np.array(CANDIDATES) - DEFAULT)
-    chosen = np.full(carried.shape[1], DEFAULT)
-    for k in np.flatnonzero(carried.astype(bool).any(axis=0)):
-        best = np.flatnonzero(scores[:, k] == scores[:, k].max())
-        chosen[k] = CANDIDATES[best[np.argmin(distance[best].round(9))]]
-    return chosen
+    if probabilities.shape != carried.shape:
+        raise ValueError(f"{carried.shape} carried and {probabilities.shape} detected AUs")
+    columns = zip(probabilities.T.astype(np.float64), carried.T.astype(bool), strict=True)
+    return np.array([_threshold(*column) if column[1].any() else DEFAULT for column in columns])
+
+
+def _threshold(given: Floats, carried: Bools) -> float:
+    """The best threshold of one AU, (N,) each."""
+    steps = np.unique(given)
+    tried = np.concatenate([steps[:1], (steps[:-1] + steps[1:]) / 2])
+    detected = given[:, None] >= tried
+    scores = au_f1(np.repeat(carried[:, None], len(tried), axis=1), detected)
+    best = tried[scores == scores.max()]
+    return float(best[np.argmin(np.abs(best - DEFAULT))])

@@ -18,13 +18,14 @@ from models.recognition.recipe import Recipe
 Network = Literal["map", "augcn"]
 NETWORKS: tuple[Network, ...] = get_args(Network)
 Style = Literal["paper", "code"]
+Balance = Literal["printed", "inverse"]  # of eq. 3, see ``models.augcn.detection_loss``
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What makes a recipe; None is the paper's (or, with ``style`` "code", the code's) choice.
 
-    ``width``, ``size``, ``target``, ``factor`` and ``style`` are MAP's; ``features`` and ``at``
-    MER-auGCN's.
+    ``width``, ``size``, ``target``, ``factor`` and ``style`` are MAP's; ``features``, ``at``
+    and ``balance`` MER-auGCN's.
     """
 
     network: Network
@@ -43,12 +44,13 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factor: float | None = None
     features: int | None = None
     at: int | None = None
+    balance: Balance | None = None
 
 
 _SHARED = ("epochs", "batch_size", "learning_rate", "flow", "steady")
 _OWN: dict[Network, tuple[str, ...]] = {
     "map": ("width", "size", "target", "factor"),
-    "augcn": ("features", "at"),
+    "augcn": ("features", "at", "balance"),
 }
 
 

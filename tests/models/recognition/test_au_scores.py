@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,22 +51,35 @@ def test_thresholds_by_search() -> None:
     probabilities = np.clip(0.3 * carried + draw.random((60, 4)) * 0.6, 0, 1)
     chosen = au_scores.choose_thresholds(probabilities, carried)
     for k in range(4):
-        tried = []
-        for step in range(1, 20):
-            detected = [bool(p >= step / 20) for p in probabilities[:, k]]
-            score = f1_by_loops(carried[:, k].tolist(), detected)
-            tried.append((-score, abs(step - 10), step))
-        assert chosen[k] == pytest.approx(min(tried)[2] / 20)
+        truth, given = carried[:, k].tolist(), sorted(probabilities[:, k].tolist())
+        middles = [(a + b) / 2 for a, b in pairwise(given)]
+        tried = [
+            (-f1_by_loops(truth, [bool(p >= at) for p in probabilities[:, k]]), abs(at - 0.5), at)
+            for at in [given[0], *middles]
+        ]
+        assert chosen[k] == pytest.approx(min(tried)[2])
     at_half = au_scores.au_f1(carried, au_scores.detections(probabilities))
     best = au_scores.au_f1(carried, au_scores.detections(probabilities, chosen))
     assert (best >= at_half).all()
     assert (best > at_half).any()
 
 
-def test_threshold_stays_at_one_half_without_reason_to_move() -> None:
-    perfect = np.array([[0.9], [0.1]])
-    assert au_scores.choose_thresholds(perfect, perfect > 0.5).tolist() == [0.5]
-    assert au_scores.choose_thresholds(perfect, np.zeros((2, 1), bool)).tolist() == [0.5]
-    # 0.45 and 0.55 are equally good and equally near, 0.5 is worse
-    lower = np.array([[0.47], [0.2]])
-    assert au_scores.choose_thresholds(lower, np.array([[True], [False]])).tolist() == [0.45]
+def test_a_threshold_lies_in_the_middle_of_the_gap() -> None:
+    apart = np.array([[0.9], [0.1]])
+    assert au_scores.choose_thresholds(apart, apart > 0.5).tolist() == [0.5]
+    # rare AUs: all probabilities are low, and tell the samples apart all the same
+    low = np.array([[0.10], [0.11], [0.13], [0.12]])
+    chosen = au_scores.choose_thresholds(low, low > 0.115)
+    assert chosen.tolist() == pytest.approx([0.115])
+
+
+def test_an_au_that_no_sample_carries_keeps_one_half() -> None:
+    given = np.array([[0.9], [0.1]])
+    assert au_scores.choose_thresholds(given, np.zeros((2, 1), bool)).tolist() == [0.5]
+
+
+def test_where_nothing_tells_the_samples_apart_all_are_detected() -> None:
+    same = np.full((4, 1), 0.3)
+    carried = np.array([[True], [True], [True], [False]])
+    chosen = au_scores.choose_thresholds(same, carried)
+    assert au_scores.detections(same, chosen).all()
