@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,12 @@ def prototypes(config: Config) -> PrototypeSet:
 
 
 def recognisers(config: Config) -> list[Path]:
-    """The recognisers that run; the shipped ones need ONNX Runtime to be there."""
-    if config.model is None and importlib.util.find_spec("onnxruntime") is None:
+    """The recognisers that run.
+
+    The shipped ones are left out where ONNX Runtime is missing, unless a GPU is demanded.
+    """
+    demanded = config.model is not None or config.require_gpu or config.classify.tensorrt
+    if not demanded and importlib.util.find_spec("onnxruntime") is None:
         return []
     return config.models
 
@@ -153,7 +158,11 @@ def _magnifier(config: Config, compute: Compute) -> Magnifier:
 
 
 def scorer(config: Config) -> Scorer | None:
-    """The configured recognisers, warm; None without any."""
+    """The configured recognisers, warm; None without any.
+
+    Raises:
+        ModelError: two of them have one name.
+    """
     paths = recognisers(config)
     if not paths:
         return None
@@ -164,9 +173,24 @@ def scorer(config: Config) -> Scorer | None:
     wanted = config.classify
     compute = Compute(wanted.threads, config.require_gpu, wanted.tensorrt)
     loaded = [Recogniser(path, compute) for path in paths]
+    _distinct(paths, [recogniser.name for recogniser in loaded])
     made = Scorer(loaded, _magnifier(config, compute), wanted.batch)
     made.warm_up()
     return made
+
+
+def _distinct(paths: Sequence[Path], names: Sequence[str]) -> None:
+    """Refuse equal names: the readings could not be told apart."""
+    from models.errors import ModelError
+
+    seen: dict[str, Path] = {}
+    for path, name in zip(paths, names, strict=True):
+        if name in seen:
+            raise ModelError(
+                f"model: {seen[name]} and {path} are both called {name}; leave one out, "
+                "or give it another mespot.name"
+            )
+        seen[name] = path
 
 
 def _classify(config: Config) -> Stage:

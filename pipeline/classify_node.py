@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.config import Config
 from pipeline.messages import End, Restarted
-from pipeline.node import Links, StageNode, is_live
+from pipeline.node import Abandoned, Links, StageNode, is_live
 from pipeline.scoring import Scored, ScoreWorker, scored
 from pipeline.wire import Wire
 from stages.items import Event, Interval
@@ -19,9 +19,11 @@ if TYPE_CHECKING:  # it brings Numba along, which only this node's process needs
     from stages.classify import ClassifyStage
     from stages.score import Scorer
 
+_NOT_SCORED = "classify: not scored"
 _TICK_MS = 5  # how often results are looked for while events wait
 _IDLE_MS = 100
 _MOST_WAITING = 64  # events; half a megabyte of crops each
+_PATIENCE_S = 5.0  # at least, with the last scores when the stream has ended
 
 
 @dataclass
@@ -55,14 +57,25 @@ class ClassifyNode(StageNode):
         self._count = 0
 
     def run(self) -> None:
-        """As every stage; the thread ends with the run."""
+        """As every stage; the thread ends with the run.
+
+        What is decided goes out even when the node dies: the publisher would retract it.
+        """
         try:
             super().run()
+        except Abandoned:
+            raise
+        except Exception:
+            self.deliver(self._release(list(self._waiting)))
+            raise
         finally:
-            self._waiting.clear()
-            if self._worker is not None:
-                self._worker.stop()
-                self._worker = None
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop(wait=not self._waiting)  # an inference in hand may hang
+            self._worker = None
+        self._waiting.clear()
 
     @property
     def _scorer(self) -> Scorer | None:
@@ -92,16 +105,29 @@ class ClassifyNode(StageNode):
         return self._submit(self._scorer, event, item)
 
     def finish(self, end: End) -> None:
-        """Wait for every score, then pass the end on."""
+        """Wait for the scores while they come, then pass the end on."""
+        patience = max(_PATIENCE_S, 10 * self.config.classify.deadline_s)
+        last = max((waiting.due for waiting in self._waiting.values()), default=0.0)
         while self._waiting:
             self.check()
-            self._publish()
+            if self._publish():
+                last = max(last, time.monotonic())
+            if time.monotonic() > last + patience:
+                self._give_up(patience)
+                break
             time.sleep(_TICK_MS / 1000)
         super().finish(end)
 
+    def _give_up(self, patience: float) -> None:
+        missing = len(self._waiting)
+        self.reporter.dropped[_NOT_SCORED] += missing
+        self.reporter.once(
+            f"no scores for {patience:g} s after the end: updates of {missing} events are lost"
+        )
+
     def _submit(self, scorer: Scorer, event: Event, item: Interval) -> list[Wire]:
         if self._worker is None:
-            self._worker = ScoreWorker(scorer, self.config.classify.batch, _MOST_WAITING)
+            self._worker = ScoreWorker(scorer, _MOST_WAITING)
         self._count += 1
         if not self._worker.submit(self._count, item.evidence):
             return [self._complete(event, Scored(0, [], "too many events wait for their scores"))]
@@ -109,14 +135,17 @@ class ClassifyNode(StageNode):
         self._waiting[self._count] = _Waiting(event, due)
         return []
 
-    def _publish(self) -> None:
-        for found in self._worker.results() if self._worker is not None else ():
-            waiting = self._waiting.pop(found.number)
-            event = self._complete(waiting.event, found)
+    def _publish(self) -> int:
+        """Send what is scored and what is due; how many scores came."""
+        found = [] if self._worker is None else self._worker.results()
+        for one in found:
+            waiting = self._waiting[one.number]
+            event = self._complete(waiting.event, one)
             self.send(_updated(event) if waiting.out else event)
+            del self._waiting[one.number]
         now = time.monotonic()
-        for event in self._release([n for n, w in self._waiting.items() if w.due <= now]):
-            self.send(event)
+        self.deliver(self._release([n for n, w in self._waiting.items() if w.due <= now]))
+        return len(found)
 
     def _release(self, numbers: list[int]) -> list[Event]:
         """Those of the waiting events that are not out yet, without their scores."""
@@ -127,10 +156,14 @@ class ClassifyNode(StageNode):
 
     def _complete(self, event: Event, found: Scored) -> Event:
         readings = found.readings
+        causes = [f"{r.source}: an event is {r.rule}" for r in readings if not r.label]
         if found.error and self._scorer is not None:
-            self.reporter.dropped["classify: not scored"] += 1
-            self.reporter.once(f"an event is not scored: {found.error}")
+            causes = [f"an event is not scored: {found.error}"]
             readings = self._scorer.unscored(found.error)
+        if causes:
+            self.reporter.dropped[_NOT_SCORED] += 1
+        for cause in causes:
+            self.reporter.once(cause)
         return cast("ClassifyStage", self.stage).complete(event, readings)
 
 

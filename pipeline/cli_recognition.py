@@ -14,8 +14,9 @@ from models.errors import UserError
 if TYPE_CHECKING:
     from models.recognition.classes import Scheme
     from models.recognition.evaluation import FoldResult, Settings
+    from models.recognition.recipe import Recipe
     from models.recognition.report import Told
-    from pipeline.recognition import Asked, Prepared, Tell
+    from pipeline.recognition import Asked, Found, Prepared, Tell
 
 Network = Literal["map", "augcn"]
 
@@ -121,12 +122,13 @@ def train(
 ) -> None:
     """Train a recogniser to be exported; a few subjects choose the epoch."""
     asked = _asked(ctx)
+    from models.recognition import final
+    from models.recognition.evaluation import claim, identity
     from pipeline.recognition import prepare, tensorboard
 
     with _going_on(out), _samples_bar() as tell:
-        prepared = prepare(asked, out, tell)
+        prepared = prepare(asked, out, tell, lambda _, made: claim(out, identity(made, seed)))
     typer.echo("\n".join(prepared.remarks))
-    from models.recognition import final
 
     with _going_on(out), _epochs_bar() as bar:
         total = prepared.recipe.epochs
@@ -137,7 +139,14 @@ def train(
             bar(network, epoch, total, f"validation UF1 {values['validation/uf1']:.3f}")
 
         run = final.train(
-            prepared.plan, prepared.samples, prepared.training, out, seed, device, log
+            prepared.plan,
+            prepared.samples,
+            prepared.training,
+            out,
+            seed,
+            device,
+            log,
+            prepared.files,
         )
     typer.echo(
         f"{out}: epoch {run.epoch} of {total}, UF1 {run.validation_uf1:.3f} on the "
@@ -292,11 +301,16 @@ def _asked(ctx: typer.Context) -> Asked:
 def _evaluated(
     asked: Asked, settings: Settings, out: Path, variant: str, folder: Path
 ) -> tuple[Prepared, list[FoldResult]]:
-    from models.recognition.evaluation import Progress, evaluate
+    from models.recognition.evaluation import Progress, claim, evaluate, identity
+    from models.recognition.splits import check
     from pipeline.recognition import prepare, tensorboard
 
+    def first(found: Found, made: Recipe) -> None:
+        check(settings.evaluation, asked.datasets, found.subjects)
+        claim(folder, identity(made, settings))
+
     with _going_on(out), _samples_bar() as tell:
-        prepared = prepare(asked, out, tell, variant)
+        prepared = prepare(asked, out, tell, first, variant)
     with _going_on(out), _epochs_bar() as bar:
 
         def heard(progress: Progress) -> None:
@@ -365,19 +379,23 @@ def _figures(folder: Path | None, done: Any) -> dict[str, Any]:
         }
     import msgspec
 
-    from models.recognition.evaluation import FoldResult, pooled
+    from models.recognition.build import recipe
+    from models.recognition.evaluation import DATA, RUN, FoldResult, pooled
     from models.recognition.metrics import figures
 
     try:
-        asked = msgspec.json.decode((folder / "run.json").read_bytes())
+        asked = msgspec.json.decode((folder / RUN).read_bytes())
+        data = msgspec.json.decode((folder / DATA).read_bytes())
         files = sorted((folder / "folds").glob("*.json"))
         results = [msgspec.json.decode(file.read_bytes(), type=FoldResult) for file in files]
-        same = (asked["network"], asked["variant"]) == (done.plan.network, done.plan.variant)
-        settings = asked["settings"]
+        same = asked["recipe"] == repr(recipe(done.plan))
+        settings, expected, datasets = asked["settings"], data["folds"], data["datasets"]
     except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
-        raise UserError(f"--evaluated {folder}: not a finished evaluation ({error})") from None
-    if not same or not results:
-        raise UserError(f"--evaluated {folder}: of another network or variant, or without folds")
+        raise UserError(f"--evaluated {folder}: not an evaluation of mespot's ({error})") from None
+    if not same:
+        raise UserError(f"--evaluated {folder}: of another network, its options differ")
+    if len(results) != expected:
+        raise UserError(f"--evaluated {folder}: {len(results)} of {expected} folds are finished")
     found = figures(*pooled(results), len(done.plan.classes))
     return {
         settings["evaluation"]: {
@@ -387,6 +405,7 @@ def _figures(folder: Path | None, done: Any) -> dict[str, Any]:
             "wf1": round(found.wf1, 4),
             "samples": found.samples,
             "folds": len(results),
+            "data sets": datasets,
             "epoch chosen": "on inner validation subjects",
         }
     }

@@ -41,7 +41,7 @@ def recognition_pictures(
     done, _, network, _ = final.load(run)
     if not isinstance(network, MapNet):
         raise UserError(f"{run}: a run of {done.plan.network}; AU-CAM is of map")
-    samples = _samples(run)
+    samples = _samples(run, done.files)
     cam.draw(_looked(network, samples, _chosen(samples, done, faces)), out / "cam.png")
     planes = {name: values[:, 0] for name, values in samples.inputs.items()}
     points = features.flattened(features.features(network, planes), done.seed)
@@ -50,13 +50,12 @@ def recognition_pictures(
     typer.echo(f"{out / 'cam.png'}, {out / 'features.png'}: {done.training}")
 
 
-def _samples(run: Path) -> Samples:
+def _samples(run: Path, files: list[str]) -> Samples:
     from models.recognition import samples as stored
 
-    files = sorted((run / "samples").glob("*.npz"))
     if not files:
-        raise UserError(f"{run / 'samples'}: holds no samples; run mespot train again")
-    return stored.joined([stored.load(file) for file in files])
+        raise UserError(f"{run}: names no samples; run mespot train again")
+    return stored.joined([stored.load(run / file) for file in files])
 
 
 def _chosen(samples: Samples, done: Run, most: int) -> list[int]:

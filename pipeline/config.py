@@ -76,7 +76,7 @@ class ClassifyConfig(_Section):
     deadline_s: float = Field(
         0.15, gt=0, description="an event waits so long for its scores; later they are an update"
     )
-    batch: int = Field(16, ge=1, le=256, description="most events in one inference")
+    batch: int = Field(16, ge=1, le=256, description="most events in one inference (CPU: 2)")
     threads: int = Field(2, ge=1, le=64, description="CPU threads of one inference")
     tensorrt: bool = Field(False, description="run on TensorRT, or fail")
     magnifier: Path | None = Field(

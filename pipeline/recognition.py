@@ -50,6 +50,7 @@ class Prepared:
     recipe: Recipe
     remarks: tuple[str, ...]  # for reports: synthetic, left out
     training: str  # for the model's card: the data sets
+    files: tuple[str, ...]  # of the samples, below the run's folder
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Found:
     datasets: tuple[Dataset, ...]
     classes: tuple[str, ...]
     aus: tuple[int, ...]
+    subjects: int  # over all data sets
 
 
 def use_torch(device: str, threads: int) -> None:
@@ -71,8 +73,10 @@ def use_torch(device: str, threads: int) -> None:
         import torch
     except ImportError:
         raise UserError("training needs PyTorch; install the train extra: mespot[train]") from None
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: CUDA cannot be used here; use --device cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # torch's words go over many lines
+        raise UserError(f"--device {device}: cannot be used here; use --device cpu") from None
     if threads:
         torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses the next
@@ -101,16 +105,31 @@ def look(asked: Asked) -> Found:
     for name, sets in aus.items():
         if not sets:
             raise UserError(f"{name}: no annotation is of the {asked.scheme} classes")
-    return Found(held, classes(asked.scheme, asked.datasets), vocabulary(asked.plan.network, aus))
+    subjects = {
+        (data.name, note.subject)
+        for data in held
+        for note in data.annotations
+        if class_of(asked.scheme, data.name, note) is not None
+    }
+    names = classes(asked.scheme, asked.datasets)
+    return Found(held, names, vocabulary(asked.plan.network, aus), len(subjects))
 
 
-def prepare(asked: Asked, folder: Path, tell: Tell, variant: str | None = None) -> Prepared:
+def prepare(
+    asked: Asked,
+    folder: Path,
+    tell: Tell,
+    first: Callable[[Found, Recipe], None],
+    variant: str | None = None,
+) -> Prepared:
     """Samples for ``asked``, from ``folder/samples`` where an earlier run left them.
 
     Args:
         asked: data and recipe.
         folder: of the run.
         tell: hears about the progress.
+        first: is given the recipe before any image is looked at, which may take long; what
+            does not fit is refused there.
         variant: of the recipe, in place of the plan's.
 
     Raises:
@@ -124,11 +143,14 @@ def prepare(asked: Asked, folder: Path, tell: Tell, variant: str | None = None) 
         variant=variant or asked.plan.variant,
     )
     made = recipe(plan)
+    first(found, made)
     augmented = plan.network == "augcn"  # one set for all rows: variant 0 serves those without
-    parts, remarks = [], []
+    parts, remarks, files = [], [], []
     for data, root in zip(found.datasets, asked.roots, strict=True):
-        part, left_out = _samples(data, root, asked, made, augmented, folder, tell)
+        name = f"samples/{data.name}-{_digest(data, root, asked, made, augmented)}.npz"
+        part, left_out = _samples(data, asked, made, augmented, folder / name, tell)
         parts.append(part)
+        files.append(name)
         remarks += [*_synthetic(data.name, root), *_left(data.name, part, left_out)]
     samples = stored.joined(parts)
     training = "; ".join(
@@ -137,19 +159,17 @@ def prepare(asked: Asked, folder: Path, tell: Tell, variant: str | None = None) 
         for data, root, part in zip(found.datasets, asked.roots, parts, strict=True)
     )
     made_of = "synthetic data: " if any("synthetic" in remark for remark in remarks) else ""
-    return Prepared(samples, plan, made, tuple(remarks), made_of + training)
+    return Prepared(samples, plan, made, tuple(remarks), made_of + training, tuple(files))
 
 
 def _samples(
     data: Dataset,
-    root: Path,
     asked: Asked,
     made: Recipe,
     augmented: bool,
-    folder: Path,
+    file: Path,
     tell: Tell,
 ) -> tuple[Samples, list[str]]:
-    file = folder / "samples" / f"{data.name}-{_digest(data, root, asked, made, augmented)}.npz"
     beside = file.with_suffix(".json")
     if file.exists() and beside.exists():
         return stored.load(file), json.loads(beside.read_text(encoding="utf-8"))
@@ -186,20 +206,52 @@ def magnifier(file: Path | None) -> Any:
     return FlowWarpMagnifier() if file is None else OnnxMagnifier(file)
 
 
+# what a sample goes through; changed code makes other samples
+_MAKERS = (
+    *("alignment", "farneback", "landmarks", "magnify", "prepare", "recognition_samples"),
+    *("region", "rigid", "stills", "variational"),
+)
+
+
 def _digest(data: Dataset, root: Path, asked: Asked, made: Recipe, augmented: bool) -> str:
+    """Names the samples by everything that they depend on."""
+    import stages
+
     notes = [
-        (n.video, n.onset, n.apex, n.offset, n.emotion, n.au_text, n.row) for n in data.annotations
+        (n.video, n.onset, n.apex, n.offset, n.emotion, n.au_text, n.objective, n.row)
+        for n in data.annotations
     ]
+    folder = Path(stages.__file__).parent
     said = {
         "version": version("mespot"),
+        "code": [_content(folder / f"{name}.py") for name in _MAKERS],
         "root": str(root.resolve()),
+        "images": _images(data),
         "scheme": asked.scheme,
         "inputs": {name: _plain(spec) for name, spec in made.inputs.items()},
         "augmented": augmented,
-        "magnifier": None if asked.magnifier is None else str(asked.magnifier.resolve()),
+        "magnifier": "" if asked.magnifier is None else _content(asked.magnifier),
         "notes": notes,
     }
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
+
+
+def _content(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror or error}") from None
+
+
+def _images(data: Dataset) -> str:
+    """Names, sizes and times of every annotated video's images."""
+    digest = hashlib.sha256()
+    for video in data.videos:
+        path = data.paths.get(video)
+        for image in sorted(path.iterdir()) if path is not None and path.is_dir() else ():
+            state = image.stat()
+            digest.update(f"{image} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _plain(spec: InputSpec) -> dict[str, Any]:

@@ -16,6 +16,11 @@ Job = tuple[int, Evidence | None]
 class Scoring(Protocol):
     """What the worker needs of ``stages.score.Scorer``."""
 
+    @property
+    def at_once(self) -> int:
+        """Most events in one call of ``score``."""
+        ...
+
     def score(self, events: Sequence[Evidence | None]) -> list[list[Reading]]:
         """Per event one reading of each recogniser."""
         ...
@@ -43,14 +48,12 @@ class ScoreWorker:
     """Scores in a thread of its own; jobs are answered in order.
 
     Args:
-        scorer: used by that thread alone.
-        batch: most jobs in one batch.
+        scorer: used by that thread alone; ``at_once`` jobs are one batch.
         most: jobs that may wait.
     """
 
-    def __init__(self, scorer: Scoring, batch: int, most: int) -> None:
+    def __init__(self, scorer: Scoring, most: int) -> None:
         self._scorer = scorer
-        self._batch = batch
         self._most = most
         self._waiting: deque[Job] = deque()
         self._done: deque[Scored] = deque()
@@ -75,12 +78,17 @@ class ScoreWorker:
             self._done.clear()
             return found
 
-    def stop(self) -> None:
-        """End the thread, after the batch in hand; what waits is dropped."""
+    def stop(self, wait: bool = True) -> None:
+        """End the thread, after the batch in hand; what waits is dropped.
+
+        Args:
+            wait: for the thread, up to 10 s.
+        """
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        self._thread.join(timeout=10)
+        if wait:
+            self._thread.join(timeout=10)
 
     def _work(self) -> None:
         while True:
@@ -89,7 +97,7 @@ class ScoreWorker:
                     self._changed.wait()
                 if self._stopped:
                     return
-                size = min(self._batch, len(self._waiting))
+                size = min(self._scorer.at_once, len(self._waiting))
                 jobs = [self._waiting.popleft() for _ in range(size)]
             found = scored(self._scorer, jobs)
             with self._changed:

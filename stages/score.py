@@ -15,13 +15,15 @@ from stages.prepare import Preparation
 from stages.region import EYE_SIZE, FACE_SIZE, MOUTH_SIZE
 
 Tensors = Mapping[str, Floats]
+_ON_CPU = 2  # events at once: a batch saves little there, and the first would wait for the last
 
 
 class Scorer:
     """Recognisers, one after the other, on events in batches.
 
-    A recogniser that cannot score an event never costs the event: its reading then has
-    the label "" and the cause in ``rule``. Not safe for concurrent use.
+    A recogniser that cannot score an event costs neither the event nor the others their
+    scores, whatever was raised: its reading then has the label "" and the cause in
+    ``rule``. Not safe for concurrent use.
 
     Args:
         recognisers: at least one.
@@ -49,12 +51,21 @@ class Scorer:
             for one in self.recognisers
         ]
 
+    @property
+    def at_once(self) -> int:
+        """How many events to hand over, where some result soon beats all results later."""
+        return self._batch if self._on_gpu else min(self._batch, _ON_CPU)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return any(recogniser.device != CPU for recogniser in self.recognisers)
+
     def warm_up(self) -> None:
         """Compile and touch everything, so that the first event is not late."""
         shapes = [size[::-1] for size in (EYE_SIZE, MOUTH_SIZE)] * 3 + [FACE_SIZE[::-1]] * 3
         blank = Evidence(*(np.zeros(shape, np.uint8) for shape in shapes))
         self.score([blank])
-        if any(recogniser.device != CPU for recogniser in self.recognisers):
+        if self._on_gpu:
             self.score([blank] * self._batch)  # a GPU chooses its kernels by shape
 
     def score(self, events: Sequence[Evidence | None]) -> list[list[Reading]]:
@@ -82,8 +93,8 @@ class Scorer:
             if preparation is not None:
                 try:
                     ready[i] = preparation.tensors(recogniser.inputs)
-                except ModelError as error:
-                    cause = str(error)
+                except Exception as error:  # noqa: BLE001  flows and magnifiers may raise anything
+                    cause = _cause(error)
             readings.append(_unscored(recogniser, cause))
         places = list(ready)
         for k in range(0, len(places), self._batch):
@@ -96,13 +107,18 @@ class Scorer:
 
 def _readings(recogniser: Recogniser, batch: Sequence[Tensors]) -> list[Reading]:
     try:
-        scored = recogniser.score_batch(batch)
-    except ModelError as error:
+        return [_reading(recogniser, scores) for scores in recogniser.score_batch(batch)]
+    except Exception as error:  # noqa: BLE001  a runtime may raise anything
         if len(batch) == 1:
-            return [_unscored(recogniser, str(error))]
+            return [_unscored(recogniser, _cause(error))]
         # one event that cannot be scored must not cost the others their scores
         return [_readings(recogniser, [tensors])[0] for tensors in batch]
-    return [_reading(recogniser, scores) for scores in scored]
+
+
+def _cause(error: Exception) -> str:
+    """One line; a ``ModelError`` is worded for the user already."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ModelError) else f"{type(error).__name__}: {text}"
 
 
 def _reading(recogniser: Recogniser, scores: Scores) -> Reading:

@@ -1,7 +1,8 @@
 """Training and testing over all folds of an evaluation, kept on disk fold by fold.
 
-Below the run's folder: ``run.json`` (what was asked for), ``folds/<fold>.json`` (a finished
-fold's answers), ``folds/<fold>.pt`` (one that is under way), ``tensorboard/<fold>``.
+Below the run's folder: ``run.json`` (what was asked for), ``data.json`` (on which samples),
+``folds/<fold>.json`` (a finished fold's answers), ``folds/<fold>.pt`` (one that is under way),
+``tensorboard/<fold>``.
 """
 
 from __future__ import annotations
@@ -73,29 +74,45 @@ class Progress:
 Tell = Callable[[Progress], None]
 
 
-def identity(samples: Samples, recipe: Recipe, settings: Any) -> dict[str, Any]:
-    """What makes two runs the same run, for ``run.json``; ``settings``: plain or a struct."""
-    digest = hashlib.sha256()
-    for name in recipe.inputs:
-        digest.update(np.ascontiguousarray(samples.inputs[name]).tobytes())
-    digest.update(msgspec.json.encode([samples.names, samples.labels.tolist(), samples.subjects]))
+RUN, DATA = "run.json", "data.json"
+
+
+def identity(recipe: Recipe, settings: Any) -> dict[str, Any]:
+    """What was asked for, for ``run.json``; ``settings``: plain or a struct."""
     return {
         "recipe": repr(recipe),
         "network": recipe.name,
         "variant": recipe.variant,
         "classes": list(recipe.classes),
-        "samples": digest.hexdigest()[:16],
         "settings": msgspec.to_builtins(settings),
     }
 
 
-def claim(folder: Path, asked: Mapping[str, Any]) -> None:
+def data_of(samples: Samples, recipe: Recipe, parts: int = 1) -> dict[str, Any]:
+    """On which samples, in how many folds, for ``data.json``."""
+    digest = hashlib.sha256()
+    for name in recipe.inputs:
+        digest.update(np.ascontiguousarray(samples.inputs[name]).tobytes())
+    digest.update(msgspec.json.encode([samples.names, samples.labels.tolist(), samples.subjects]))
+    return {
+        "samples": digest.hexdigest()[:16],
+        "datasets": list(dict.fromkeys(samples.datasets)),
+        "folds": parts,
+    }
+
+
+def claim(folder: Path, asked: Mapping[str, Any], name: str = RUN) -> None:
     """Make ``folder`` this run's, or find that it already is.
+
+    Args:
+        folder: made when missing.
+        asked: what makes two runs the same run.
+        name: of the file that keeps it.
 
     Raises:
         UserError: another run lies there, or the folder cannot be written.
     """
-    file = folder / "run.json"
+    file = folder / name
     text = msgspec.json.format(msgspec.json.encode(asked), indent=2)
     try:
         (folder / "folds").mkdir(parents=True, exist_ok=True)
@@ -137,7 +154,8 @@ def evaluate(
         UserError: the data do not fit the evaluation, or the folder holds another run.
     """
     parts = folds(samples, settings.evaluation)
-    claim(folder, identity(samples, recipe, settings))
+    claim(folder, identity(recipe, settings))
+    claim(folder, data_of(samples, recipe, len(parts)), DATA)
     return [
         _fold(recipe, samples, settings, folder, part, (number, len(parts)), tell, log)
         for number, part in enumerate(parts, start=1)

@@ -1,12 +1,14 @@
 """A network to be served: trained on every subject but a few, who choose the epoch.
 
-Below the run's folder: ``run.json`` (what was asked for), ``network.pt`` (weights of the chosen
-epoch), ``examples.npz`` (a few inputs, for the export's comparison), ``training.pt`` (under way).
+Below the run's folder: ``run.json`` and ``data.json`` (what was asked for, on which samples),
+``network.pt`` (weights of the chosen epoch), ``examples.npz`` (a few inputs, for the export's
+comparison), ``trained.json`` (what the network is), ``training.pt`` (while it is under way).
 """
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ import torch
 
 from models.errors import UserError
 from models.recognition.build import Plan, recipe
-from models.recognition.evaluation import claim, identity
+from models.recognition.evaluation import DATA, claim, data_of, identity
 from models.recognition.recipe import Recipe
 from models.recognition.samples import Floats, Samples
 from models.recognition.splits import inner
 from models.recognition.training import Log, Split, Training
 
 _EXAMPLES = 3
+_TRAINED = "trained.json"
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -36,6 +39,7 @@ class Run(msgspec.Struct, frozen=True):
     validation_uf1: float
     validation_subjects: list[str]
     seed: int
+    files: list[str] = []  # of the samples, below the folder
 
 
 def train(
@@ -46,15 +50,20 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     log: Log = lambda epoch, values: None,
+    files: Sequence[str] = (),
 ) -> Run:
     """Train ``plan`` on ``samples`` and keep the result below ``folder``; resumed there.
+
+    A finished training is not repeated.
 
     Raises:
         UserError: the folder holds another run, or too few subjects.
     """
     made = recipe(plan)
-    asked = {**identity(samples, made, seed), "training": training}
-    claim(folder, asked)
+    claim(folder, identity(made, seed))
+    claim(folder, data_of(samples, made), DATA)
+    if (folder / _TRAINED).is_file():
+        return load(folder)[0]
     fitted, validating = inner(samples, np.arange(len(samples)), seed)
     work = Training(
         made,
@@ -74,11 +83,12 @@ def train(
         done.history[done.epoch - 1].validation_uf1,
         sorted({samples.subjects[i] for i in validating}),
         seed,
+        list(files),
     )
     examples = {name: samples.inputs[name][validating[:_EXAMPLES], 0] for name in made.inputs}
     np.savez(folder / "examples.npz", **examples)
     torch.save(done.state, folder / "network.pt")
-    (folder / "trained.json").write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2))
+    (folder / _TRAINED).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2))
     (folder / "training.pt").unlink(missing_ok=True)
     return run
 
@@ -89,7 +99,7 @@ def load(folder: Path) -> tuple[Run, Recipe, torch.nn.Module, dict[str, Floats]]
     Raises:
         UserError: there is no finished run, or it is damaged.
     """
-    file = folder / "trained.json"
+    file = folder / _TRAINED
     if not file.is_file():
         raise UserError(f"{folder}: no finished training; run mespot train --out {folder} first")
     try:

@@ -7,6 +7,7 @@ AU thresholds are chosen on subjects that are neither trained on nor tested.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -29,6 +30,27 @@ class Fold:
     test: Ints
 
 
+def check(evaluation: Evaluation, datasets: Sequence[str], subjects: int) -> None:
+    """Refuse what an evaluation cannot be run on.
+
+    Raises:
+        UserError: the data sets at hand do not fit the evaluation.
+    """
+    if evaluation == "hde" and len(datasets) != 2:
+        raise UserError(f"hde needs two data sets, not {len(datasets)} ({', '.join(datasets)})")
+    if evaluation == "cde" and len(datasets) < 2:
+        raise UserError(
+            f"cde needs at least two data sets; there is {', '.join(datasets)}; use loso"
+        )
+    if evaluation == "loso" and len(datasets) != 1:
+        raise UserError("loso takes one data set; use cde for several as one")
+    if evaluation != "hde" and subjects < 3:
+        raise UserError(
+            f"{evaluation} needs at least three subjects (one to test, one to validate, one to "
+            f"train), there are {subjects}"
+        )
+
+
 def folds(samples: Samples, evaluation: Evaluation) -> list[Fold]:
     """The folds of an evaluation.
 
@@ -40,20 +62,10 @@ def folds(samples: Samples, evaluation: Evaluation) -> list[Fold]:
         UserError: the data sets at hand do not fit the evaluation.
     """
     names = tuple(dict.fromkeys(samples.datasets))
+    check(evaluation, names, len(set(samples.subjects)))
     if evaluation == "hde":
-        if len(names) != 2:
-            raise UserError(f"hde needs two data sets, not {len(names)} ({', '.join(names)})")
         return [_across(samples, names[0], names[1]), _across(samples, names[1], names[0])]
-    if evaluation == "cde" and len(names) < 2:
-        raise UserError(f"cde needs at least two data sets; there is {', '.join(names)}; use loso")
-    if evaluation == "loso" and len(names) != 1:
-        raise UserError("loso takes one data set; use cde for several as one")
     subjects = np.array(samples.subjects)
-    if len(set(samples.subjects)) < 3:
-        raise UserError(
-            f"{evaluation} needs at least three subjects (one to test, one to validate, one to "
-            f"train), there are {len(set(samples.subjects))}"
-        )
     return [
         Fold(name, np.flatnonzero(subjects != name), np.flatnonzero(subjects == name))
         for name in sorted(set(samples.subjects))
@@ -73,19 +85,25 @@ def inner(samples: Samples, train: Ints, seed: int) -> tuple[Ints, Ints]:
     Classes are spread over both parts as evenly as whole subjects allow.
 
     Raises:
-        UserError: fewer than two subjects.
+        UserError: fewer than two subjects, or no class with two samples.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     groups = np.array(samples.subjects)[train]
     subjects = len(set(groups))
     if subjects < 2:
         raise UserError("an inner validation needs at least two training subjects")
-    parts = StratifiedGroupKFold(min(_INNER, subjects), shuffle=True, random_state=seed)
+    largest = int(np.bincount(samples.labels[train]).max())
+    if largest < 2:
+        raise UserError("an inner validation needs a class with at least two training samples")
+    count = min(_INNER, subjects, largest)
+    stratified = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    labels = samples.labels[train]
     with warnings.catch_warnings():  # a class may have fewer samples than there are parts
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        fitted, validating = max(
-            parts.split(train, samples.labels[train], groups),
-            key=lambda pair: len(set(samples.labels[train[pair[1]]])),
-        )
+        pairs = list(stratified.split(train, labels, groups))
+    # few subjects may all fall into one part
+    pairs = [pair for pair in pairs if all(map(len, pair))]
+    pairs = pairs or list(GroupKFold(2).split(train, labels, groups))
+    fitted, validating = max(pairs, key=lambda pair: len(set(labels[pair[1]])))
     return train[fitted], train[validating]

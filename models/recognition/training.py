@@ -148,6 +148,9 @@ class Training:
         watch_test: bool = False,
         device: str = "cpu",
     ) -> None:
+        variants = samples.variants if recipe.augmented else 1
+        if len(split.train) * variants < 2 or not len(split.validation):
+            raise UserError("too few samples: two to train on and one to validate are needed")
         self._recipe = recipe
         self._samples = samples
         self._split = split

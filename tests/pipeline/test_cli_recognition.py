@@ -112,8 +112,9 @@ def test_an_ablation_is_one_command_and_one_table(casme2: Path, tmp_path: Path) 
     words = ["evaluate-recognition", *SMALL, *FAST, "--dataset", "casme2", "--root", casme2]
     code, text = _run(*words, "--out", tmp_path, "--ablation", "--rows", "aufeat, full")
     assert code == 0, text
-    for row in ("| aufeat |", "| full |", "0.664"):  # the paper's own beside it
+    for row in ("| aufeat |", "| full |"):
         assert row in text
+    assert "paper" not in text  # 003's tables are of HDE
     assert (tmp_path / "report.md").is_file()
 
 
@@ -141,7 +142,8 @@ def test_map_runs_the_same_way(casme2: Path, tmp_path: Path) -> None:
         (["--dataset", "casme2", "--root", "nowhere"], "nowhere"),
         (["--width", "0.5"], "--width: not of augcn"),
         (["--variant", "sb"], "no variant 'sb'"),
-        (["--device", "cuda"], "CUDA cannot be used here"),
+        (["--device", "cuda"], "--device cuda: cannot be used here"),
+        (["--device", "toaster"], "--device toaster: cannot be used here"),
         (["--style", "code"], "never published"),
     ],
 )
@@ -173,6 +175,42 @@ def test_other_mistakes(casme2: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+def test_what_cannot_work_is_said_before_any_image_is_looked_at(
+    casme2: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stages.recognition_samples.gather", None)
+    where = ["--dataset", "casme2", "--root", casme2]
+    hde = ["evaluate-recognition", *SMALL, *FAST, *where, "--evaluation", "hde"]
+    assert "two data sets" in _fails(capsys, *hde, "--out", tmp_path / "x")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    text = _fails(capsys, "train", *SMALL, *FAST, *where, "--out", tmp_path / "file")
+    assert "file" in text
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text("{}", encoding="utf-8")
+    text = _fails(capsys, "train", *SMALL, *FAST, *where, "--out", tmp_path / "other")
+    assert "holds another run" in text
+    assert not (tmp_path / "other" / "samples").exists()
+
+
+def test_only_its_own_finished_evaluation_gives_a_model_figures(
+    casme2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--dataset", "casme2", "--root", casme2]
+    run, done, other = (tmp_path / name for name in ("run", "done", "other"))
+    _run("train", *SMALL, *FAST, *where, "--out", run)
+    _run("evaluate-recognition", *SMALL, *FAST, *where, "--out", done)
+    _run("evaluate-recognition", *SMALL, "--epochs", 2, "--threads", 1, *where, "--out", other)
+    export = ["export", run, "--out", tmp_path / "a.onnx", "--evaluated"]
+    assert "its options differ" in _fails(capsys, *export, other)
+    sorted((done / "folds").glob("*.json"))[0].unlink()
+    assert "2 of 3 folds are finished" in _fails(capsys, *export, done)
+    assert "not an evaluation" in _fails(capsys, *export, tmp_path)
+    assert not (tmp_path / "a.onnx").exists()
+
+
 def test_without_torch_the_extra_is_named(
     casme2: Path,
     tmp_path: Path,
@@ -188,8 +226,8 @@ def test_without_torch_the_extra_is_named(
     assert "mespot[train]" in text
 
 
-def test_samples_of_changed_labels_are_made_anew(casme2: Path, tmp_path: Path) -> None:
-    """The cache is named by everything that a sample depends on."""
+def test_samples_of_changed_data_are_made_anew(casme2: Path, tmp_path: Path) -> None:
+    """Labels, classes, variants or an image: the cache has another name."""
     from dataclasses import replace
 
     from models.recognition.build import Plan
@@ -213,4 +251,11 @@ def test_samples_of_changed_labels_are_made_anew(casme2: Path, tmp_path: Path) -
         recognition._digest(data, casme2, replace(asked, scheme="three"), recipe(plan), True),
         recognition._digest(data, casme2, asked, recipe(plan), False),
     }
-    assert len(names) == 4
+    before = recognition._digest(data, casme2, asked, recipe(plan), True)
+    image = data.frames(data.annotations[0]).images[0]
+    content = image.read_bytes()
+    image.write_bytes(content + b"x")
+    names.add(recognition._digest(data, casme2, asked, recipe(plan), True))
+    image.write_bytes(content)
+    assert before in names
+    assert len(names) == 5

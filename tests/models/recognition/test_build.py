@@ -13,6 +13,7 @@ from models.recognition.augcn_recipe import AugcnRecipe
 from models.recognition.build import Plan, recipe, rows, vocabulary
 from models.recognition.map_recipe import MapRecipe
 from models.recognition.samples import Samples, joined, load, save
+from models.recognition.training import Split
 from tests.models.recognition.toy import toy_samples
 
 CLASSES = ("I", "II")
@@ -118,6 +119,35 @@ def test_a_finished_training_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert not (tmp_path / "training.pt").exists()
     with pytest.raises(UserError, match="holds another run"):
         final.train(plan, _flows(), "synthetic blobs", tmp_path, seed=2)
+
+
+def test_who_chooses_the_epoch_is_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: list[Split] = []
+
+    class Recording(final.Training):
+        def __init__(self, recipe, samples, split, *given, **named) -> None:  # type: ignore[no-untyped-def]
+            splits.append(split)
+            super().__init__(recipe, samples, split, *given, **named)
+
+    monkeypatch.setattr(final, "Training", Recording)
+    plan = Plan("augcn", CLASSES, (4, 12), variant="w/o DA", features=8, epochs=1, batch_size=8)
+    samples = _flows()
+    run = final.train(plan, samples, "synthetic blobs", tmp_path)
+    (split,) = splits
+    trained = {samples.subjects[i] for i in split.train}
+    assert {samples.subjects[i] for i in split.validation} == set(run.validation_subjects)
+    assert trained and not trained & set(run.validation_subjects)
+
+
+def test_a_finished_training_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan("augcn", CLASSES, (4, 12), variant="w/o DA", features=8, epochs=1, batch_size=8)
+    run = final.train(plan, _flows(), "synthetic blobs", tmp_path)
+    monkeypatch.setattr(final, "Training", None)
+    assert final.train(plan, _flows(), "synthetic blobs", tmp_path) == run
 
 
 def test_a_damaged_training_is_named(tmp_path: Path) -> None:

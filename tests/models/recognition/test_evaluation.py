@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -12,6 +13,8 @@ from models.recognition import evaluation
 from models.recognition.evaluation import Progress, Settings, evaluate, pooled, pooled_aus
 from models.recognition.metrics import figures
 from models.recognition.report import Told, ablation, markdown
+from models.recognition.samples import Samples
+from models.recognition.training import Split, Training
 from tests.models.recognition.toy import ToyRecipe, toy_samples
 
 TOLD = Told(
@@ -113,10 +116,70 @@ def test_the_report_says_what_it_is_and_stands_beside_the_paper(tmp_path: Path) 
     for words in ("# map (full), LOSO, five classes, casme2", "- synthetic", "| 0.827 | 0.850 |"):
         assert words in text
     table = ablation([("db + AWM", results), ("full", results)], Settings("loso"), told)
-    assert "0.796" in table and "0.825" in table  # 002, Table 4
+    assert "0.796" in table and "0.825" in table  # 002, Table 4, CASME II
+    samm = ablation([("db + AWM", results)], Settings("loso"), replace(told, datasets=("samm",)))
+    assert "0.735" in samm and "CASME II" not in samm
+    other = ablation([("db + AWM", results)], Settings("loso"), replace(told, scheme="three"))
+    assert "paper" not in other
+    leaking = evaluate(
+        ToyRecipe(), toy_samples(), Settings("loso", "as-published"), tmp_path / "leak"
+    )
+    both = ablation([("db + AWM", leaking)], Settings("loso", "as-published"), told)
+    assert "| db + AWM, as published |" in both and "as published" not in table
 
 
 def test_results_survive_their_file(tmp_path: Path) -> None:
     (result, *_) = evaluate(ToyRecipe(), toy_samples(), Settings("loso"), tmp_path)
     packed = msgspec.json.encode(result)
     assert msgspec.json.decode(packed, type=evaluation.FoldResult) == result
+
+
+def _parts(made: list[Split], samples: Samples) -> list[list[set[str]]]:
+    subjects = np.array(samples.subjects)
+    return [
+        [set(subjects[rows]) for rows in (split.train, split.validation, split.test)]
+        for split in made
+    ]
+
+
+class Recording(Training):
+    """Keeps who is trained on, who validates and who is tested."""
+
+    seen: ClassVar[list[Split]] = []
+
+    def __init__(self, recipe, samples, split, *given, **named) -> None:  # type: ignore[no-untyped-def]
+        Recording.seen.append(split)
+        super().__init__(recipe, samples, split, *given, **named)
+
+
+def test_nobody_who_is_tested_or_validates_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "Training", Recording)
+    monkeypatch.setattr(Recording, "seen", [])
+    samples = toy_samples()
+    evaluate(ToyRecipe(epochs=1), samples, Settings("loso"), tmp_path)
+    for trained, validating, tested in _parts(Recording.seen, samples):
+        assert trained and validating and len(tested) == 1
+        assert not (trained & validating or trained & tested or validating & tested)
+
+
+def test_the_test_subject_decides_nothing(tmp_path: Path) -> None:
+    """Opposite labels, AUs and images of one subject: its fold is trained and set up alike."""
+    samples = toy_samples(noise=1.5)
+    last = samples.subjects[-1]
+    rows = np.flatnonzero(np.array(samples.subjects) == last)
+    labels, x = samples.labels.copy(), samples.inputs["x"].copy()
+    labels[rows], x[rows] = 1 - labels[rows], -x[rows]
+    aus = [
+        frozenset({1, 12} - a) if s == last else a
+        for a, s in zip(samples.aus, samples.subjects, strict=True)
+    ]
+    turned = replace(samples, inputs={"x": x}, labels=labels, aus=tuple(aus))
+    recipe = ToyRecipe(epochs=8, rate=0.3)
+    first = evaluate(recipe, samples, Settings("loso", "as-published"), tmp_path / "a")[-1]
+    second = evaluate(recipe, turned, Settings("loso", "as-published"), tmp_path / "b")[-1]
+    assert first.name == second.name == last
+    assert first.thresholds == second.thresholds
+    assert (first.epoch, first.validation_uf1) == (second.epoch, second.validation_uf1)
+    assert first.thresholds != [0.5, 0.5]

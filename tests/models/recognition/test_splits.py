@@ -71,3 +71,11 @@ def test_the_inner_validation_is_the_same_for_the_same_seed() -> None:
 def test_one_subject_cannot_validate() -> None:
     with pytest.raises(UserError, match="two training subjects"):
         inner(toy_samples(subjects=3), np.arange(8), 0)
+
+
+def test_a_set_of_single_samples_cannot_validate() -> None:
+    samples = toy_samples(subjects=4, each=2)
+    with pytest.raises(UserError, match="at least two training samples"):
+        inner(samples, np.array([0, 3]), 0)
+    fitted, validating = inner(samples, np.array([0, 1, 2, 3, 4]), 0)  # fewer than five parts
+    assert len(fitted) and len(validating)
