@@ -154,12 +154,10 @@ def prepare(
         remarks += [*_synthetic(data.name, root), *_left(data.name, part, left_out)]
     samples = stored.joined(parts)
     training = "; ".join(
-        f"{data.name} ({len(part)} samples, {len(set(part.subjects))} subjects"
-        + (", synthetic)" if _synthetic(data.name, root) else ")")
+        _trained_on(data.name, root, part)
         for data, root, part in zip(found.datasets, asked.roots, parts, strict=True)
     )
-    made_of = "synthetic data: " if any("synthetic" in remark for remark in remarks) else ""
-    return Prepared(samples, plan, made, tuple(remarks), made_of + training, tuple(files))
+    return Prepared(samples, plan, made, tuple(remarks), training, tuple(files))
 
 
 def _samples(
@@ -263,6 +261,13 @@ def _synthetic(name: str, root: Path) -> list[str]:
     if not (root / SYNTHETIC).is_file():
         return []
     return [f"{name} is synthetic: made faces in the data set's format, not people"]
+
+
+def _trained_on(name: str, root: Path, part: Samples) -> str:
+    size = f"{len(part)} samples, {len(set(part.subjects))} subjects"
+    if _synthetic(name, root):
+        return f"synthetic data: made faces in the format of {name} ({size})"
+    return f"{name} ({size})"
 
 
 def _left(name: str, part: Samples, left_out: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,28 @@ def test_shipped_recognisers_need_onnx_runtime_but_do_not_demand_it(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert recognisers(load()) == []
     assert recognisers(load(model=path)) == [path]  # asked for: missing is a mistake
+
+
+@pytest.mark.parametrize("demand", [{"require_gpu": True}, {"classify": {"tensorrt": True}}])
+def test_a_gpu_that_is_demanded_demands_the_shipped_recognisers(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, demand: dict[str, Any]
+) -> None:
+    path = _model(shipped / "a.onnx")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert recognisers(load(**demand)) == [path]
+    with pytest.raises(ModelError, match="install the cpu or gpu extra"):
+        scorer(load(**demand))
+
+
+def test_two_recognisers_of_one_name_are_refused(tmp_path: Path) -> None:
+    paths = [_model(tmp_path / f"{name}.onnx", name=name[0]) for name in ("a1", "b", "a2")]
+    with pytest.raises(ModelError) as caught:
+        scorer(load(model=paths))
+    text = str(caught.value)
+    assert text.startswith(f"model: {paths[0]} and {paths[2]} are both called a;")
+    assert "\n" not in text
+    assert scorer(load(model=paths[:2])) is not None
 
 
 @pytest.mark.parametrize("region", ["eye", "face"])

@@ -19,8 +19,8 @@ from pipeline import sockets
 from pipeline.classify_node import ClassifyNode, is_paced
 from pipeline.config import load
 from pipeline.graph import Graph, Summary
-from pipeline.messages import Report, Restarted
-from pipeline.node import Links, stamp_of
+from pipeline.messages import End, Report, Restarted
+from pipeline.node import Abandoned, Links, StageNode, stamp_of
 from pipeline.schema import EventMessage, without_wall_clock
 from stages.classify import ClassifyStage
 from stages.items import Event, Evidence, Frame, Interval, Phase, Reading, Stamp
@@ -35,9 +35,10 @@ class SlowScorer:
 
     models = ("slow@1",)
 
-    def __init__(self, seconds: float = 0.0, failing: bool = False) -> None:
+    def __init__(self, seconds: float = 0.0, failing: bool = False, at_once: int = 16) -> None:
         self.seconds = seconds
         self.failing = failing
+        self.at_once = at_once
         self.batches: list[int] = []
         self.threads: set[str] = set()
         self.about = ["slow@1 on a stub"]
@@ -52,6 +53,33 @@ class SlowScorer:
 
     def unscored(self, cause: str) -> list[Reading]:
         return [Reading("slow", "", rule=f"not scored: {cause}")]
+
+
+class HungScorer(SlowScorer):
+    """Answers when it is let go, and no sooner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def score(self, events: Sequence[Evidence | None]) -> list[list[Reading]]:
+        self.begun.set()
+        self.go.wait(30)
+        return super().score(events)
+
+    def let_go(self) -> None:
+        self.go.set()
+        for thread in threading.enumerate():
+            if thread.name == "scoring":
+                thread.join(5)
+
+
+class PartlyScorer(SlowScorer):
+    """Two recognisers, of which one fails on every event."""
+
+    def score(self, events: Sequence[Evidence | None]) -> list[list[Reading]]:
+        failed = Reading("poor", "", rule="not scored: the face crop of the apex is missing")
+        return [[*row, failed] for row in super().score(events)]
 
 
 class Classify(ClassifyStage):
@@ -91,6 +119,8 @@ class Watched:
         self.order: list[str] = []
 
     def on_report(self, report: Report, graph: Graph) -> None:
+        if report.kind == "death":
+            self.notes.append(report.text)
         if report.kind == "note":
             self.notes.append(report.text)
         if report.kind != "published":
@@ -198,10 +228,10 @@ def test_events_that_wait_are_one_batch_and_keep_their_order(play: Any) -> None:
     assert all("slow" in seen.sources(n, "final") for n in range(4))
 
 
-def test_a_batch_is_no_larger_than_configured(play: Any) -> None:
-    scorer = SlowScorer(0.15)
+def test_a_batch_is_no_larger_than_the_scorer_wants(play: Any) -> None:
+    scorer = SlowScorer(0.15, at_once=2)
     plan = {3: [(0, "final")], 5: [(n, "final") for n in range(1, 6)]}
-    play(scorer, plan, classify={"deadline_s": 5.0, "batch": 2})
+    play(scorer, plan, classify={"deadline_s": 5.0})
     assert scorer.batches == [1, 2, 2, 1]
 
 
@@ -210,6 +240,53 @@ def test_the_end_waits_for_the_rest(play: Any) -> None:
     seen, _ = play(SlowScorer(0.4), plan, frames=10)
     assert sorted(seen.order[1:3]) == ["0 final", "1 final"]
     assert seen.order[3:] == ["0 update", "1 update", "ended"]
+
+
+def test_the_end_does_not_wait_for_a_recogniser_that_hangs(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.classify_node._PATIENCE_S", 0.4)
+    scorer = HungScorer()
+    plan = {8: [(0, "final")], 9: [(1, "final")]}
+    begin = time.monotonic()
+    seen, summary = play(scorer, plan, frames=10, classify={"deadline_s": 0.02})
+    assert 0.4 < time.monotonic() - begin < 5
+    scorer.let_go()
+    assert seen.order == ["started", "0 final", "1 final", "ended"]
+    assert seen.notes == ["no scores for 0.4 s after the end: updates of 2 events are lost"]
+    assert summary.dropped == {"classify: not scored": 2}
+
+
+def test_the_end_waits_longer_than_that_while_scores_come(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.classify_node._PATIENCE_S", 0.6)
+    plan = {9: [(n, "final") for n in range(6)]}
+    seen, summary = play(SlowScorer(0.2, at_once=1), plan, frames=10, classify={"deadline_s": 0.02})
+    assert seen.order[7:] == [f"{n} update" for n in range(6)] + ["ended"]
+    assert not summary.dropped
+
+
+def test_a_dying_node_lets_go_what_is_decided(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = ClassifyNode.take
+
+    def take(self: ClassifyNode, socket: Any) -> Any:
+        item = inner(self, socket)
+        if isinstance(item, Interval) and item.id[-1] == "1" and self.epoch == 0:
+            raise OSError("no more")
+        return item
+
+    monkeypatch.setattr(ClassifyNode, "take", take)
+    plan: dict[int, Any] = {2: [(0, "apex")], 5: [(0, "final")], 7: [(1, "apex")]}
+    plan |= {8: [(2, "apex")], 30: [(3, "final")]}
+    seen, summary = play(SlowScorer(0.3), plan, classify={"deadline_s": 0.2})
+    assert summary.restarts == 1
+    assert "OSError: no more" in seen.notes
+    assert [e for e in seen.order if e[0] == "0"] == ["0 apex", "0 final"]
+    assert seen.order.index("0 final") < seen.order.index("node_restarted")
+    # the second life owes what it took itself, and no more
+    assert [e for e in seen.order if e[0] == "3"] == ["3 final", "3 update"]
+    assert seen.order[-1] == "ended"
 
 
 def test_a_failure_is_counted_and_said_and_costs_no_event(play: Any) -> None:
@@ -222,6 +299,16 @@ def test_a_failure_is_counted_and_said_and_costs_no_event(play: Any) -> None:
         assert reading["rule"] == "not scored: ArithmeticError: no luck"
     assert summary.dropped == {"classify: not scored": 2}
     assert seen.notes == ["an event is not scored: ArithmeticError: no luck"]
+
+
+def test_a_failure_of_one_recogniser_is_counted_and_said_once(play: Any) -> None:
+    plan = {3: [(0, "final")], 20: [(1, "final")]}
+    seen, summary = play(PartlyScorer(), plan)
+    assert seen.sources(1, "final") == ["coding-guide", "slow", "poor"]
+    assert summary.dropped == {"classify: not scored": 2}
+    assert seen.notes == [
+        "poor: an event is not scored: the face crop of the apex is missing",
+    ]
 
 
 def test_a_late_failure_is_an_update_too(play: Any) -> None:
@@ -306,6 +393,48 @@ def test_too_many_waiting_events_are_said_to_be_so(
     assert len(refused) == 3  # one in hand, two waiting
     assert refused[0].readings[-1].rule == "not scored: too many events wait for their scores"
     assert node.reporter.dropped["classify: not scored"] == 3
+
+
+def _life(node: ClassifyNode, monkeypatch: pytest.MonkeyPatch, end: Exception) -> list[Any]:
+    """A run that takes one final event, and ends so while its inference hangs; what it sent."""
+    scorer = HungScorer()
+    sent: list[Any] = []
+
+    def run(self: ClassifyNode) -> None:
+        self.stage = Classify(scorer)
+        assert self.outputs(interval(0, "final", STAMP)) == []
+        assert scorer.begun.wait(5)
+        raise end
+
+    monkeypatch.setattr(StageNode, "run", run)
+    monkeypatch.setattr(node, "send", sent.append)
+    begin = time.monotonic()
+    with pytest.raises(type(end)):
+        node.run()
+    assert time.monotonic() - begin < 2  # the inference is not waited for
+    scorer.let_go()
+    return sent
+
+
+def test_a_death_sends_the_waiting_events_and_leaves_nothing_to_wait_for(
+    node: ClassifyNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (event,) = _life(node, monkeypatch, OSError("broken"))
+    assert (event.interval.id, event.interval.phase) == ("scripted/0/0-0", "final")
+    assert not any(reading.source == "slow" for reading in event.readings)
+    sent: list[Any] = []
+    monkeypatch.setattr(node, "send", sent.append)
+    node.next_epoch()
+    begin = time.monotonic()
+    node.finish(End("scripted"))
+    assert time.monotonic() - begin < 1
+    assert sent == [End("scripted")]
+
+
+def test_a_node_that_is_abandoned_leaves_at_once(
+    node: ClassifyNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _life(node, monkeypatch, Abandoned()) == []
 
 
 def test_an_update_does_not_count_as_latency() -> None:

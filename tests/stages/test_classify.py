@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import cv2
 import msgspec
 import pytest
 
 from stages.classify import ClassifyStage
-from stages.items import Event, Evidence, FaceState, Interval, Reading
+from stages.items import Event, Evidence, FaceState, Grey, Interval, Reading
 from tests.stages.crops import evidence, interval, stamp
 
 
@@ -97,6 +99,32 @@ def test_a_final_event_has_the_recognisers_readings_behind_the_guides() -> None:
     assert [r.source for r in event.readings] == ["coding-guide", "stub"]
     assert event.models == ["stub@1"]
     assert stub.given == [crops]
+
+
+def test_a_recogniser_that_cannot_prepare_an_event_costs_neither_it_nor_the_others(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from models.recogniser import Recogniser
+    from stages.magnify import FlowWarpMagnifier
+    from stages.score import Scorer
+    from tests.models.test_recogniser import GREY, card, save
+
+    class Broken(FlowWarpMagnifier):
+        def magnify(self, onset: Grey, apex: Grey, factor: float) -> Grey:
+            raise cv2.error("no remap")
+
+    loaded = []
+    for source in ("apex", "magnified"):
+        metadata = card(name=source, inputs={"grey": GREY | {"source": source}})
+        path = save(tmp_path / f"{source}.onnx", metadata, {"grey": ["n", 1, 4, 5]})
+        loaded.append(Recogniser(path))
+    stage = ClassifyStage("p@1", Scorer(loaded, Broken()))
+    event = the_event(stage, interval(12, crops=evidence()))
+    assert [r.source for r in event.readings] == ["coding-guide", "apex", "magnified"]
+    assert event.readings[1].label
+    assert event.readings[2].rule == "not scored: error: no remap"
 
 
 def test_the_guide_can_be_asked_alone_and_completed_later() -> None:

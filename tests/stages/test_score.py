@@ -13,6 +13,7 @@ import pytest
 import stages.prepare
 from stages.items import Evidence, Floats, Grey, Reading
 from stages.magnify import FlowWarpMagnifier
+from stages.prepare import prepare
 from stages.score import Scorer
 from tests.stages.crops import evidence, opencv_flow
 
@@ -155,9 +156,64 @@ def test_one_event_that_fails_does_not_cost_the_rest_of_its_batch(tmp_path: Path
     assert "says probabilities" in second.rule
 
 
+class BrightMagnifier(FlowWarpMagnifier):
+    """Raises what OpenCV does, on dark crops."""
+
+    def magnify(self, onset: Grey, apex: Grey, factor: float) -> Grey:
+        if apex.max() == 0:
+            raise cv2.error("cannot\nremap")
+        return super().magnify(onset, apex, factor)
+
+
+def test_whatever_preparing_an_event_raises_costs_no_other_reading(
+    flow_model: Recogniser, face_model: Recogniser
+) -> None:
+    crops = evidence()
+    dark = _with(crops, apex_face=np.zeros((224, 224), np.uint8))
+    both = Scorer([flow_model, face_model], BrightMagnifier())
+    rows = both.score([crops, dark, crops])
+    done = [[bool(reading.label) for reading in row] for row in rows]
+    assert done == [[True, True], [True, False], [True, True]]
+    assert rows[1][1].rule == "not scored: error: cannot remap"
+
+
+def test_whatever_an_inference_raises_costs_its_own_event_alone(
+    flow_model: Recogniser, face_model: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = flow_model.score_batch
+
+    def picky(batch: Sequence[Any]) -> Any:
+        if any(np.array_equal(tensors["flow"], bad["flow"]) for tensors in batch):
+            raise ArithmeticError("no luck")
+        return inner(batch)
+
+    monkeypatch.setattr(flow_model, "score_batch", picky)
+    crops = evidence()
+    other = evidence(eye_shift=-1.0)
+    bad = prepare(flow_model.inputs, other, FlowWarpMagnifier())
+    rows = scorer(flow_model, face_model).score([crops, other, crops])
+    assert [bool(row[0].label) for row in rows] == [True, False, True]
+    assert rows[1][0].rule == "not scored: ArithmeticError: no luck"
+    assert all(row[1].label for row in rows)
+
+
+def test_without_a_gpu_two_events_are_handed_over_at_once(
+    flow_model: Recogniser, face_model: Recogniser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = scorer(flow_model, face_model, batch=8)
+    assert both.at_once == 2
+    assert scorer(flow_model, batch=1).at_once == 1
+    monkeypatch.setattr(face_model._session, "device", "CUDAExecutionProvider")
+    assert both.at_once == 8
+
+
 def _mouth(crops: Evidence, apex: Grey) -> Evidence:
+    return _with(crops, apex_mouth=apex)
+
+
+def _with(crops: Evidence, **changed: Grey) -> Evidence:
     fields = {n: getattr(crops, n) for n in crops.__struct_fields__}
-    return Evidence(**(fields | {"apex_mouth": apex}))
+    return Evidence(**(fields | changed))
 
 
 def test_every_recogniser_says_why_there_is_no_score(
