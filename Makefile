@@ -52,6 +52,7 @@ recognisers: dev
 	  --portraits astronaut --out $(MADE)/samm --workers 2
 	$(RECOGNITION) $(MAP) $(CASME2) --protocol as-published --out $(MADE)/map-loso
 	$(RECOGNITION) $(AUGCN) $(CASME2) --protocol as-published --out $(MADE)/augcn-loso
+	$(RECOGNITION) $(AUGCN) $(CASME2) $(SAMM) --evaluation hde --out $(MADE)/augcn-hde
 	$(BIN)/mespot train $(MAP) $(CASME2) --out $(MADE)/map
 	$(BIN)/mespot train $(AUGCN) $(CASME2) --out $(MADE)/augcn
 	$(BIN)/mespot export $(MADE)/map --evaluated $(MADE)/map-loso --out $(SHIPPED)/map.onnx

@@ -29,7 +29,7 @@ class _Outside(threading.Thread):
         self._address = address
         self.curves: list[float] = []
         self._newest = -1
-        self.events: list[float] = []
+        self.events: dict[str, list[float]] = {}  # by phase
         self.ended = threading.Event()
 
     def run(self) -> None:
@@ -45,7 +45,8 @@ class _Outside(threading.Thread):
                     self.curves.append((now - message["at"]["utc_ns"]) / 1e6)
                 elif name.startswith(b"event."):
                     carried = message["delays"]["processing_ms"]
-                    self.events.append((now - message["published_utc_ns"]) / 1e6 + carried)
+                    age = (now - message["published_utc_ns"]) / 1e6 + carried
+                    self.events.setdefault(message["phase"], []).append(age)
                 elif message.get("state") == "ended":
                     break
         self.ended.set()
@@ -77,7 +78,8 @@ def measure(source: Path | None, seconds: float) -> list[Result]:
     for name in NODES[1:]:
         ends.rows.append([f"through {name}", *percentile_cells(summary.nodes[name].latencies_ms)])
     ends.rows.append(["frame's curves at a subscriber", *percentile_cells(outside[0].curves)])
-    ends.rows.append(["event at a subscriber", *percentile_cells(outside[0].events)])
+    for phase, ages in sorted(outside[0].events.items()):
+        ends.rows.append([f"event ({phase}) at a subscriber", *percentile_cells(ages)])
     rate = round(summary.frames / max(seconds, 1e-9), 1) if source is None else "own"
     ends.notes.append(f"{summary.frames} frames at {rate} fps, drops: {dict(summary.dropped)}")
     return [stages, ends]
