@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from models.errors import UserError
+from pipeline.workers import begin_worker
 
 if TYPE_CHECKING:
     from models.synthesis.recognition_set import Sample
@@ -111,16 +109,8 @@ def _rendered(samples: Sequence[Sample], out: Path, frames: Frames, workers: int
 
 
 def _begin() -> None:
-    """Make a worker use one core, leave interrupts to its parent, and end with it."""
+    """Make a worker use one core, and leave and end as every worker does."""
     import cv2
 
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    begin_worker()

@@ -11,9 +11,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import (
@@ -27,7 +24,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +43,7 @@ from pipeline.publish import EventFile, Messages
 from pipeline.schema import EventMessage
 from pipeline.sources import open_source
 from pipeline.sources.base import stamped, stream_name
+from pipeline.workers import begin_worker
 from stages.items import FaceState, Frame
 
 _HEAD = ("video", "onset", "offset", "apex", "kind", "aus")
@@ -301,7 +299,7 @@ def _each(
     limit_threads()  # the processes are the parallelism
     # children begin afresh: a fork of a process that runs threads may hang
     pool = ProcessPoolExecutor(
-        min(jobs, len(clips)), mp_context=get_context("spawn"), initializer=_begin
+        min(jobs, len(clips)), mp_context=get_context("spawn"), initializer=begin_worker
     )
     others = set(active_children())
     try:
@@ -312,19 +310,6 @@ def _each(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """Make a worker leave interrupts to its parent, and end with it, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _answers(

@@ -21,11 +21,6 @@ from stages.pooling import pool
 SIZE = (240, 280)
 
 
-@pytest.fixture(scope="module")
-def landmarker() -> FaceMeshLandmarker:
-    return FaceMeshLandmarker()
-
-
 def test_rise_is_what_equation_24_compares_with_theta() -> None:
     rng = np.random.default_rng(0)
     curves = rng.normal(0, 1, (120, 3)).cumsum(axis=0)

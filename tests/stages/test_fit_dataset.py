@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from stages.items import Floats
 from stages.landmarks import FaceMeshLandmarker
 from stages.pooling import LENGTH
 from stages.separate import Pooled, left_share, mirrored, movement_px, separate
-from tests import dataset_faces
 from tests.models.datasets import trees
 
 AUS = (12, 4, 17)
@@ -33,18 +31,6 @@ AUS = (12, 4, 17)
 @pytest.fixture(scope="module")
 def shipped() -> PrototypeSet:
     return load_default()
-
-
-@pytest.fixture(scope="module")
-def landmarker() -> Iterator[FaceMeshLandmarker]:
-    made = FaceMeshLandmarker()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def casme2(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return load("casme2", dataset_faces.casme2(tmp_path_factory.mktemp("casme2")))
 
 
 @pytest.fixture(scope="module")

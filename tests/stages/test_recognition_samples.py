@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,13 +45,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def dataset(root: Path) -> Dataset:
     return load("casme2", root)
-
-
-@pytest.fixture(scope="module")
-def landmarker() -> Iterator[FaceMeshLandmarker]:
-    made = FaceMeshLandmarker()
-    yield made
-    made.close()
 
 
 def _gathered(

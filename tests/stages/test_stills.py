@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.datasets import Dataset, Pair, load
+from models.datasets import Dataset, Pair
 from models.errors import UserError
 from stages.items import Grey
 from stages.landmarks import FaceMeshLandmarker
 from stages.region import crop_face
 from stages.stills import aligned_faces, read_image
-from tests import dataset_faces
-
-
-@pytest.fixture(scope="module")
-def landmarker() -> Iterator[FaceMeshLandmarker]:
-    made = FaceMeshLandmarker()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def casme2(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return load("casme2", dataset_faces.casme2(tmp_path_factory.mktemp("casme2")))
 
 
 def _crops(pair: Pair, landmarker: FaceMeshLandmarker) -> list[Grey]:
