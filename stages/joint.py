@@ -56,6 +56,7 @@ class JointParams:
         search_s: m of eq. 24: the rise is measured from the lowest point within.
         hold_s: a movement that has not fallen so long after its peak is given up.
         fall: and by more than this share of the rise.
+        foretell: it is announced from this share of that fall on, if AUs explain it.
         smooth_s: half width of the Hann low-pass.
         shut_before_s: the curves hold so long before the lids are seen shut.
         shut_after_s: and so long after.
@@ -81,6 +82,7 @@ class JointParams:
     search_s: float = 1.0
     hold_s: float = 2.0
     fall: float = 0.25
+    foretell: float = 0.35
     smooth_s: float = 0.066
     shut_before_s: float = 0.033
     shut_after_s: float = 0.067
@@ -108,6 +110,8 @@ class JointParams:
         if not all(value > 0 for value in above):
             raise ValueError(f"theta and the times of the rules must be above 0: {self}")
         shares = (self.fall, self.border, self.gain, self.train)
+        if not 0 < self.foretell <= 1:
+            raise ValueError(f"foretell lies in 0..1, above 0: {self}")
         if not all(0 <= v < 1 for v in (*shares, self.explained, self.explained_large)):
             raise ValueError(f"shares lie in 0..1: {self}")
         if min(self.smooth_s, self.speech_s, self.wait_s, self.mismatch, self.calibrate_s) < 0:
@@ -170,6 +174,14 @@ class _Movement:
     filters: Filters
     curve: Array
     number: int = -1  # of its announcement, if there is one
+
+
+@dataclass
+class _Foretold:
+    """A rise that was announced before its fall was proven."""
+
+    curve: int
+    number: int
 
 
 @dataclass
@@ -237,6 +249,7 @@ class JointSpotter:
         self._after = 1  # nothing begins before this frame
         self._candidates = _Candidates.none(len(curves))
         self._movement: _Movement | None = None
+        self._foretold: _Foretold | None = None
         self._held: _Held | None = None
         self._numbers = 0
         self._closed = False
@@ -294,6 +307,7 @@ class JointSpotter:
             raise ValueError("this window was closed; make a new JointSpotter")
         updates = self._advance(closing=True)
         self._closed = True
+        updates += self._withdraw("not over when the window ends")
         movement, self._movement = self._movement, None
         if movement is not None:
             if complete:
@@ -308,7 +322,7 @@ class JointSpotter:
             raise ValueError("this window was closed; make a new JointSpotter")
         self._closed = True
         movement, self._movement = self._movement, None
-        updates = self._release()
+        updates = self._release() + self._withdraw("")
         if movement is not None and movement.number >= 0:
             updates.append(Retraction(movement.number, None))
         return updates
@@ -393,6 +407,7 @@ class JointSpotter:
         updates = self._hear(i)
         self._follow(i)
         updates += self._search(i)
+        updates += self._foretell(i)
         movement = self._movement
         if movement is not None and self._is_over(movement, i):
             self._movement = None
@@ -450,12 +465,19 @@ class JointSpotter:
         found.risen |= new
         found.risen &= self._t[i] - self._t[found.peak] <= params.hold_s + _TICK
 
-    def _search(self, i: int) -> list[Update]:
-        """The strongest curve that has risen and fallen is a movement."""
+    def _fallen(self, i: int, share: float) -> npt.NDArray[np.bool_]:
+        """Which curves have risen and done this share of the fall that proves a peak."""
         params, found = self._params, self._candidates
         detect = self._memory.noise.filters.detect
         drop = np.einsum("vk,vk->v", detect, self._x[found.peak] - self._x[i])
-        fallen = found.risen & (drop > np.maximum(params.theta, params.fall * found.height))
+        asked = np.maximum(params.theta, params.fall * found.height)
+        fallen: npt.NDArray[np.bool_] = found.risen & (drop > share * asked)
+        return fallen
+
+    def _search(self, i: int) -> list[Update]:
+        """The strongest curve that has risen and fallen is a movement."""
+        found = self._candidates
+        fallen = self._fallen(i, 1.0)
         if self._movement is not None:
             fallen &= found.height > _STRONGER * self._movement.height
         if not fallen.any():
@@ -470,6 +492,40 @@ class JointSpotter:
         near = found.risen & (apart <= _TOGETHER_S)
         return int(np.where(near, found.height, 0.0).argmax())
 
+    def _foretell(self, i: int) -> list[Update]:
+        """Announce a peak whose fall is under way, or withdraw one that did not come."""
+        foretold, found = self._foretold, self._candidates
+        if foretold is not None:
+            gone = not found.risen[foretold.curve]
+            return self._withdraw("not a movement of its own") if gone else []
+        if self._movement is not None or self._frames.held[i]:
+            return []
+        falling = self._fallen(i, self._params.foretell)
+        if not falling.any():
+            return []
+        curve = self._chosen(falling)
+        base, peak = int(found.base[curve]), int(found.peak[curve])
+        noise = self._memory.noise.filters
+        mixture = self._explain(noise, self._x[peak] - self._x[base])
+        if mixture is None or self._refusal(mixture):
+            return []
+        self._foretold = _Foretold(curve, self._numbers)
+        return [self._announcement(peak, mixture)]
+
+    def _taken(self, peak: int) -> int:
+        """The number of what was foretold at about this peak, or -1."""
+        foretold, found = self._foretold, self._candidates
+        if foretold is None:
+            return -1
+        if abs(self._t[found.peak[foretold.curve]] - self._t[peak]) > _TOGETHER_S:
+            return -1
+        self._foretold = None
+        return foretold.number
+
+    def _withdraw(self, reason: str) -> list[Update]:
+        foretold, self._foretold = self._foretold, None
+        return [] if foretold is None else [Retraction(foretold.number, None, reason)]
+
     def _begin(self, curve: int) -> list[Update]:
         found, params = self._candidates, self._params
         base, peak = int(found.base[curve]), int(found.peak[curve])
@@ -478,6 +534,7 @@ class JointSpotter:
         weights = nonnegative(noise.gram, noise.rows @ movement, _RIDGE, 60)
         mixture = np.asarray(weights @ noise.rows)
         begun = _Movement(base, peak, float(found.height[curve]), noise, mixture)
+        begun.number = self._taken(peak)
         explained = self._explain(noise, movement)
         if explained is None or explained.explained < _HOPELESS * params.least_explained(
             explained.height
@@ -488,14 +545,17 @@ class JointSpotter:
             return self._refused(begun, refusal)
         updates = [] if old is None else self._refused(old, "part of a stronger movement")
         self._movement = begun
-        return updates if refusal else [*updates, self._announce(begun, peak, explained)]
+        if refusal or begun.number >= 0:
+            return updates
+        begun.number = self._numbers
+        return [*updates, self._announcement(peak, explained)]
 
-    def _announce(self, movement: _Movement, apex: int, mixture: _Mixture) -> Announcement:
-        movement.number = self._numbers
+    def _announcement(self, apex: int, mixture: _Mixture) -> Announcement:
+        number = self._numbers
         self._numbers += 1
         spans = self._spans(mixture, apex, apex, apex)
         peaks = tuple(AUPeak(span.au, apex, span.value, span.side) for span in spans)
-        return Announcement(movement.number, peaks[0].au, apex, peaks)
+        return Announcement(number, peaks[0].au, apex, peaks)
 
     def _is_over(self, movement: _Movement, i: int) -> bool:
         params = self._params
@@ -652,7 +712,8 @@ class JointSpotter:
     ) -> list[Update]:
         updates: list[Update] = []
         if movement.number < 0:
-            updates.append(self._announce(movement, expression.apex, mixture))
+            movement.number = self._numbers
+            updates.append(self._announcement(expression.apex, mixture))
         self._after = end
         self._candidates.risen &= self._candidates.base >= end
         self._expression[max(expression.onset - 2, 0) : end + 3] = True

@@ -302,3 +302,14 @@ def test_the_noise_is_shared_by_the_windows_of_a_face() -> None:
     before = known.noise.filters.covariance
     spot(columns([], seconds=10.0, noise=1.0), known=known)
     assert not np.array_equal(known.noise.filters.covariance, before)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.floats(0.05, 0.95))
+def test_foretelling_changes_when_something_is_announced_and_never_what_is_final(
+    seed: int, share: float
+) -> None:
+    made, shut = _random(seed)
+    proven = finals(spot(made, shut, foretell=1.0))
+    foretold = finals(spot(made, shut, foretell=share))
+    assert [f.expression for f in foretold] == [f.expression for f in proven]

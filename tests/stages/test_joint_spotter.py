@@ -112,6 +112,29 @@ def test_the_announcement_comes_with_the_fall_and_the_final_with_the_end() -> No
     assert said[Final] <= (BROWS.borders()[1] + 0.35) * 30
 
 
+def _announced_at(moves: list[Move], **params: float) -> list[int]:
+    it, (times, parts) = spotter(**params), columns(moves)
+    return [
+        i
+        for i, column in enumerate(parts)
+        for update in it.push(float(times[i]), column, False)
+        if isinstance(update, Announcement)
+    ]
+
+
+def test_a_fall_is_foretold_before_it_is_proven() -> None:
+    slow = [Move(4, 1.0, 1.5, 2.5, 2.0)]
+    (foretold,), (proven,) = (_announced_at(slow, foretell=share) for share in (0.2, 1.0))
+    assert 45 < foretold < proven
+
+
+def test_what_is_foretold_and_rises_again_is_withdrawn_or_told_once() -> None:
+    dip = [Move(4, 1.0, 1.3, 3.0, 6.0), Move(4, 1.4, 1.9, 3.0, 6.0)]
+    updates = spot(columns(dip), foretell=0.1)
+    assert len(finals(updates)) == 1
+    assert len(announced(updates)) == 1 + len(retractions(updates))
+
+
 def test_every_au_of_the_shipped_model_is_found_and_named_and_its_blink_is_not() -> None:
     shipped = load_default().joint
     assert shipped is not None
