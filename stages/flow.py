@@ -39,16 +39,10 @@ class WindowFlow:
         self._full = size
         self._half = preset == "fast"
         inner = (size[0] // 2, size[1] // 2) if self._half else size
-        self._engine = Farneback(inner, FAST if self._half else EXACT)
+        self._engine = Farneback(inner, FAST if self._half else EXACT, 1 / self.scale)
         self._small = np.empty(inner[::-1], np.uint8)
-        self._out = np.zeros((inner[1], inner[0], 2), np.float32)
+        self.shape = (inner[1], inner[0], 2)  # of the flow
         self._referenced = False
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(rows, columns, 2) of the flow."""
-        rows, columns, _ = self._out.shape
-        return rows, columns, 2
 
     @property
     def scale(self) -> float:
@@ -81,6 +75,4 @@ class WindowFlow:
         """
         if not self._referenced:
             raise ValueError("set_reference comes before flow")
-        found = self._engine.flow(self._fitted(grey))
-        np.multiply(found, np.float32(1 / self.scale), out=self._out)
-        return self._out
+        return self._engine.flow(self._fitted(grey))
