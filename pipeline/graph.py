@@ -20,8 +20,9 @@ import zmq
 
 from models.errors import UserError
 from pipeline import sockets
-from pipeline.build import limit_threads
+from pipeline.build import import_ahead
 from pipeline.config import Config
+from pipeline.machine import settle
 from pipeline.messages import Command, End, Report
 from pipeline.node import Links
 from pipeline.nodes import make, work
@@ -131,7 +132,7 @@ def _process_main(
     name: str, config: Config, addresses: Addresses, epoch: int, over: SyncEvent
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains
-    limit_threads()
+    settle()
     context: zmq.Context[Any] = zmq.Context()
     node = make(name, config, Links(addresses, context, _ParentWatch()), epoch)
     parent_gone = _ParentWatch()
@@ -152,10 +153,15 @@ class _Threads:
         self._links = Links(addresses, context)
         self._threads: list[threading.Thread] = []
 
+    def prepare(self) -> None:
+        self._begin("imports", import_ahead)
+
     def start(self, name: str, epoch: int) -> None:
-        if epoch:
-            return  # the thread restarts itself
-        thread = threading.Thread(target=self._run, args=(name,), name=name, daemon=True)
+        if not epoch:  # later the thread restarts itself
+            self._begin(name, self._run, name)
+
+    def _begin(self, name: str, work: Callable[..., None], *arguments: str) -> None:
+        thread = threading.Thread(target=work, args=arguments, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 
@@ -185,6 +191,9 @@ class _Processes:
         self._spawn = multiprocessing.get_context("spawn")
         self._over = self._spawn.Event()
         self._live: dict[str, Any] = {}
+
+    def prepare(self) -> None:
+        """Each process imports for itself."""
 
     def start(self, name: str, epoch: int) -> None:
         process = self._spawn.Process(
@@ -256,7 +265,7 @@ class Graph:
         Raises:
             UserError: a node could not start, or nodes died too often.
         """
-        limit_threads()
+        settle()
         begin = time.monotonic()
         label = f"mespot-{uuid.uuid4().hex[:12]}"
         with (
@@ -270,10 +279,11 @@ class Graph:
                 if self.config.transport == "inproc"
                 else _Processes(self.config, addresses)
             )
-            # a mistake in options or source is found before the landmarker is loaded
+            # a mistake in options or source is found before the landmarker is made
             for name in reversed(NODES):
                 if name != "face":
                     workers.start(name, 0)
+            workers.prepare()
             try:
                 while not (self.nodes["publish"].done or self._failure):
                     self._turn(reports, commands, workers, addresses, context)
