@@ -26,11 +26,14 @@ from pipeline.machine import settle
 from pipeline.messages import Command, End, Report
 from pipeline.node import Links
 from pipeline.nodes import make, work
+from pipeline.parcels import Parcels
+from pipeline.samples import Samples
 from pipeline.sockets import NODES, Addresses
 from pipeline.wire import encode
 
-_KEPT_SAMPLES = 200_000
+_KEPT_SAMPLES = 50_000  # of each figure of each node: 28 minutes at 30 fps
 _MINUTE_S = 60.0
+_REST_S = 0.02  # of a thread between death and rebirth
 
 
 class GraphDied(UserError):
@@ -59,8 +62,8 @@ class NodeState:
     detail: str = ""
     dropped: Counter[str] = field(default_factory=Counter)
     past: Counter[str] = field(default_factory=Counter)  # counters of earlier epochs
-    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
-    work_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
+    latencies_ms: Samples = field(default_factory=lambda: Samples(_KEPT_SAMPLES))
+    work_ms: Samples = field(default_factory=lambda: Samples(_KEPT_SAMPLES))
     heard: float = field(default_factory=time.monotonic)
 
     def update(self, report: Report) -> None:
@@ -150,8 +153,11 @@ class _Threads:
 
     def __init__(self, config: Config, addresses: Addresses, context: zmq.Context[Any]) -> None:
         self._config = config
-        self._links = Links(addresses, context)
+        self._links = Links(addresses, context, parcels=Parcels())
         self._threads: list[threading.Thread] = []
+
+        # OpenCV's own start is not fit for several threads that import it at once
+        import cv2  # noqa: F401
 
     def prepare(self) -> None:
         self._begin("imports", import_ahead)
@@ -168,7 +174,7 @@ class _Threads:
     def _run(self, name: str) -> None:
         node = make(name, self._config, self._links)
         try:
-            while not work(node) and not self._links.abandon.is_set():
+            while not work(node) and not self._links.abandon.wait(_REST_S):
                 node.next_epoch()
         finally:
             node.close()
@@ -271,7 +277,7 @@ class Graph:
         with (
             zmq.Context() as context,
             sockets.addresses(self.config.transport, label) as addresses,
-            sockets.pull(context, addresses["reports"], 100_000) as reports,
+            sockets.pull(context, addresses["reports"], sockets.REPORTS) as reports,
             sockets.broadcast(context, addresses["commands"]) as commands,
         ):
             workers = (

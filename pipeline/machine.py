@@ -1,4 +1,4 @@
-"""What the libraries may take of the machine: threads, the interpreter, memory. Set here alone.
+"""What the libraries may take of the machine: threads and the interpreter. Set here alone.
 
 The nodes are the parallelism: each library computes on one thread. The exceptions are set
 where they belong: ``classify.threads`` for a recogniser's inference (``models.onnx_session``),
@@ -8,7 +8,6 @@ own, which cannot be told.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 
@@ -19,17 +18,13 @@ _SINGLE = (
     "OPENCV_FOR_THREADS_NUM",
 )
 # a node that wakes waits so long for one that computes in Python; Python's own is 5 ms
-_SWITCH_S = 0.0005
-# glibc's mallopt: its numbers, and ours
-_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 8 * 1024 * 1024
-_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 256 * 1024
+_SWITCH_S = 0.001
 
 
 def settle() -> None:
-    """Everything below, for a process that runs nodes."""
+    """For a process that runs nodes: one thread per library, and quick switches between nodes."""
     limit_threads()
     sys.setswitchinterval(_SWITCH_S)
-    return_memory()
 
 
 def limit_threads() -> None:
@@ -41,21 +36,10 @@ def limit_threads() -> None:
     for variable in _SINGLE:  # read by what is loaded from now on
         os.environ[variable] = "1"
     if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(1)
+        import cv2  # waits, where another thread has only begun to import it
+
+        cv2.setNumThreads(1)
     if "numpy" in sys.modules:
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(1, user_api="blas")
-
-
-def return_memory() -> None:
-    """Give images back to the system when they are freed (glibc; elsewhere nothing happens).
-
-    Left alone, glibc learns from the first frame to keep blocks of that size in its heap.
-    Crops, which live for seconds, then come to lie between frames, which do not, and the
-    holes add up to 100 MB.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
