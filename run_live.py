@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.cli import door, run
+from pipeline.cli_live import obey
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], door))
+    sys.exit(obey(sys.argv[1:]))

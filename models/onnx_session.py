@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import GpuError, ModelError
+from models.onnx_metadata import read_metadata
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -101,21 +102,17 @@ class OnnxSession:
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """A model's metadata, without making it ready to run.
+    """A model's metadata, without making it ready to run, or seeing whether it could.
 
     Raises:
-        ModelError: the file is missing or not usable.
+        ModelError: the file is missing or no ONNX model.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
-    ort = _runtime()
-    options = _options(ort, 1)
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = ort.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)
-    except _errors_of(ort) as error:
-        raise ModelError(f"{path}: not a usable ONNX model: {_one_line(error)}") from None
-    return dict(session.get_modelmeta().custom_metadata_map)
+    found: dict[str, str] = {}
+    with contextlib.suppress(ValueError, OSError):
+        found = read_metadata(path)
+    return found or OnnxSession(path, Compute(cpu=True)).metadata  # it words what is wrong
 
 
 def _runtime() -> Any:

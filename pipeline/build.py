@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
-import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
+from pipeline.machine import limit_threads as limit_threads
 from stages.base import Stage
 
 if TYPE_CHECKING:
@@ -23,21 +25,7 @@ if TYPE_CHECKING:
 _EPOCHS = 1000  # ids: rebuilds of spot count thousands, losses upstream of it count ones
 STAGES = ("face", "motion", "spot", "classify")
 
-
-def limit_threads() -> None:
-    """One thread per library: the nodes themselves are the parallelism.
-
-    It also makes results equal from driver to driver: a product of matrices is not the same
-    to the last digit on one thread and on two.
-    """
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"  # for processes to come
-    import cv2
-    import numpy  # noqa: F401  so that its BLAS is loaded and can be told
-    import threadpoolctl
-
-    cv2.setNumThreads(1)
-    threadpoolctl.threadpool_limits(1, user_api="blas")
+_loading = threading.Lock()  # nodes that want the same file at once load it once
 
 
 @functools.lru_cache(maxsize=4)
@@ -50,7 +38,8 @@ def _prototypes(path: str | None) -> PrototypeSet:
 def prototypes(config: Config) -> PrototypeSet:
     """The configured prototype set."""
     path = config.motion.prototypes
-    return _prototypes(None if path is None else str(path))
+    with _loading:
+        return _prototypes(None if path is None else str(path))
 
 
 def recognisers(config: Config) -> list[Path]:
@@ -75,6 +64,14 @@ def _wants_whole(config: Config) -> bool:
     """Whether a recogniser looks at the whole face."""
     specs = (spec for path in recognisers(config) for spec in _card(path).inputs.values())
     return any(spec.region == "face" for spec in specs)
+
+
+def import_ahead() -> None:
+    """Import the library that takes longest, while other nodes are being built."""
+    with contextlib.suppress(ImportError):  # the face stage will meet it again, and say so
+        from stages.landmarks import import_mediapipe
+
+        import_mediapipe()
 
 
 def _face(config: Config) -> Stage:

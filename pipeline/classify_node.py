@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it brings Numba along, which only this node's process needs
     from stages.score import Scorer
 
 _NOT_SCORED = "classify: not scored"
-_TICK_MS = 5  # how often results are looked for while events wait
+_TICK_MS = 2  # how often results are looked for while events wait
 _IDLE_MS = 100
 _MOST_WAITING = 64  # events; half a megabyte of crops each
 _PATIENCE_S = 5.0  # at least, with the last scores when the stream has ended

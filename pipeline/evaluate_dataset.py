@@ -35,9 +35,9 @@ from models.errors import SourceError, UserError
 from models.evaluate import Labelled
 from models.labels import read
 from models.prototypes import load as load_prototypes
-from pipeline.build import limit_threads
 from pipeline.config import Config, load
 from pipeline.inline import run
+from pipeline.machine import limit_threads
 from pipeline.messages import End
 from pipeline.publish import EventFile, Messages
 from pipeline.schema import EventMessage

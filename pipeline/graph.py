@@ -20,16 +20,20 @@ import zmq
 
 from models.errors import UserError
 from pipeline import sockets
-from pipeline.build import limit_threads
+from pipeline.build import import_ahead
 from pipeline.config import Config
+from pipeline.machine import settle
 from pipeline.messages import Command, End, Report
 from pipeline.node import Links
 from pipeline.nodes import make, work
+from pipeline.parcels import Parcels
+from pipeline.samples import Samples
 from pipeline.sockets import NODES, Addresses
 from pipeline.wire import encode
 
-_KEPT_SAMPLES = 200_000
+_KEPT_SAMPLES = 50_000  # of each figure of each node: 28 minutes at 30 fps
 _MINUTE_S = 60.0
+_REST_S = 0.02  # of a thread between death and rebirth
 
 
 class GraphDied(UserError):
@@ -58,8 +62,8 @@ class NodeState:
     detail: str = ""
     dropped: Counter[str] = field(default_factory=Counter)
     past: Counter[str] = field(default_factory=Counter)  # counters of earlier epochs
-    latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
-    work_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
+    latencies_ms: Samples = field(default_factory=lambda: Samples(_KEPT_SAMPLES))
+    work_ms: Samples = field(default_factory=lambda: Samples(_KEPT_SAMPLES))
     heard: float = field(default_factory=time.monotonic)
 
     def update(self, report: Report) -> None:
@@ -131,7 +135,7 @@ def _process_main(
     name: str, config: Config, addresses: Addresses, epoch: int, over: SyncEvent
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor drains
-    limit_threads()
+    settle()
     context: zmq.Context[Any] = zmq.Context()
     node = make(name, config, Links(addresses, context, _ParentWatch()), epoch)
     parent_gone = _ParentWatch()
@@ -149,20 +153,28 @@ class _Threads:
 
     def __init__(self, config: Config, addresses: Addresses, context: zmq.Context[Any]) -> None:
         self._config = config
-        self._links = Links(addresses, context)
+        self._links = Links(addresses, context, parcels=Parcels())
         self._threads: list[threading.Thread] = []
 
+        # OpenCV's own start is not fit for several threads that import it at once
+        import cv2  # noqa: F401
+
+    def prepare(self) -> None:
+        self._begin("imports", import_ahead)
+
     def start(self, name: str, epoch: int) -> None:
-        if epoch:
-            return  # the thread restarts itself
-        thread = threading.Thread(target=self._run, args=(name,), name=name, daemon=True)
+        if not epoch:  # later the thread restarts itself
+            self._begin(name, self._run, name)
+
+    def _begin(self, name: str, work: Callable[..., None], *arguments: str) -> None:
+        thread = threading.Thread(target=work, args=arguments, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 
     def _run(self, name: str) -> None:
         node = make(name, self._config, self._links)
         try:
-            while not work(node) and not self._links.abandon.is_set():
+            while not work(node) and not self._links.abandon.wait(_REST_S):
                 node.next_epoch()
         finally:
             node.close()
@@ -185,6 +197,9 @@ class _Processes:
         self._spawn = multiprocessing.get_context("spawn")
         self._over = self._spawn.Event()
         self._live: dict[str, Any] = {}
+
+    def prepare(self) -> None:
+        """Each process imports for itself."""
 
     def start(self, name: str, epoch: int) -> None:
         process = self._spawn.Process(
@@ -256,13 +271,13 @@ class Graph:
         Raises:
             UserError: a node could not start, or nodes died too often.
         """
-        limit_threads()
+        settle()
         begin = time.monotonic()
         label = f"mespot-{uuid.uuid4().hex[:12]}"
         with (
             zmq.Context() as context,
             sockets.addresses(self.config.transport, label) as addresses,
-            sockets.pull(context, addresses["reports"], 100_000) as reports,
+            sockets.pull(context, addresses["reports"], sockets.REPORTS) as reports,
             sockets.broadcast(context, addresses["commands"]) as commands,
         ):
             workers = (
@@ -270,10 +285,11 @@ class Graph:
                 if self.config.transport == "inproc"
                 else _Processes(self.config, addresses)
             )
-            # a mistake in options or source is found before the landmarker is loaded
+            # a mistake in options or source is found before the landmarker is made
             for name in reversed(NODES):
                 if name != "face":
                     workers.start(name, 0)
+            workers.prepare()
             try:
                 while not (self.nodes["publish"].done or self._failure):
                     self._turn(reports, commands, workers, addresses, context)

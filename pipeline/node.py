@@ -18,6 +18,7 @@ from pipeline import routing, sockets
 from pipeline.build import build, prototypes
 from pipeline.config import Config
 from pipeline.messages import Command, End, Report, Restarted, Sync
+from pipeline.parcels import Parcels
 from pipeline.publish import EventFile, Messages
 from pipeline.routing import step
 from pipeline.schema import EventMessage, Message, StateMessage, topic
@@ -27,6 +28,7 @@ from stages.items import Curves, Event, Frame, Stamp, Stride, WindowEnd
 
 _POLL_MS = 100
 _FAILURES_IN_A_ROW = 30  # a stage that rejects this many items running is taken as dead
+_MOST_NOTES = 100
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
 
@@ -42,6 +44,7 @@ class Links:
     addresses: Addresses
     context: zmq.Context[Any]
     abandon: threading.Event = field(default_factory=threading.Event)
+    parcels: Parcels | None = None  # where the nodes are threads of one process
 
 
 def stamp_of(item: Wire) -> Stamp | None:
@@ -87,7 +90,7 @@ class Reporter:
 
     def once(self, text: str) -> None:
         """A note that is sent the first time only."""
-        if text not in self._noted:
+        if text not in self._noted and len(self._noted) < _MOST_NOTES:
             self._noted.add(text)
             self.send("note", text=text)
 
@@ -128,7 +131,9 @@ class Node(ABC):
         self.epoch = epoch
         self.queue = 2 if is_live(config.source) else config.graph.queue
         self._stack = contextlib.ExitStack()
-        self.reports = self._own(sockets.push(links.context, links.addresses["reports"], 100_000))
+        self.reports = self._own(
+            sockets.push(links.context, links.addresses["reports"], sockets.REPORTS)
+        )
         self.inbox: Socket | None = None
         self.outbox: Socket | None = None
         if name != "capture":
@@ -165,17 +170,21 @@ class Node(ABC):
         target = to or self.outbox
         if target is None:
             return
-        parts = encode(item)
         while not target.poll(_POLL_MS, zmq.POLLOUT):
             self.check()
-        target.send_multipart(parts, copy=False)
+        if self.links.parcels is not None:
+            target.send(self.links.parcels.put(item))
+        else:
+            target.send_multipart(encode(item), copy=False)
         self.reporter.sent += 1
 
     def take(self, socket: Socket) -> Wire | None:
         """The next item waiting on ``socket``; None when it was no message of ours."""
-        frames = socket.recv_multipart(copy=False)
         try:
-            return decode([frame.buffer for frame in frames])
+            if self.links.parcels is None:
+                return decode([part.buffer for part in socket.recv_multipart(copy=False)])
+            parts = socket.recv_multipart()
+            return self.links.parcels.take(parts[0]) if Parcels.is_one(parts[0]) else decode(parts)
         except WireError as error:
             self.reporter.dropped["malformed"] += 1
             self.reporter.once(f"dropped a malformed message: {error}")
@@ -269,15 +278,15 @@ class MotionNode(StageNode):
         address = links.addresses["feedback"]
         self.feedback = self._own(sockets.pull(links.context, address, 1000))
         self._sync = 0
+        self._poller = zmq.Poller()
+        for socket in (self.feedback, self.inbox):
+            self._poller.register(socket, zmq.POLLIN)
 
     def receive(self) -> Wire | None:
         """Strides before faces."""
         assert self.inbox is not None
         self.check()
-        poller = zmq.Poller()
-        poller.register(self.feedback, zmq.POLLIN)
-        poller.register(self.inbox, zmq.POLLIN)
-        waiting = dict(poller.poll(_POLL_MS))
+        waiting = dict(self._poller.poll(_POLL_MS))
         if self.feedback in waiting:
             item = self.take(self.feedback)
             return item if isinstance(item, Stride) else None

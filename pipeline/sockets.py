@@ -16,6 +16,8 @@ from models.errors import AddressError
 
 Transport = Literal["inproc", "ipc", "tcp"]
 LINGER_MS = 1000  # ZeroMQ's own default is forever
+_TO_READ = 100_000  # messages of a subscriber that have not been read
+REPORTS = 10_000  # of a node that wait for a supervisor; 1 kB each
 NODES = ("capture", "face", "motion", "spot", "classify", "publish")
 _ENDPOINTS = ("face", "motion", "feedback", "spot", "classify", "publish", "reports", "commands")
 
@@ -86,7 +88,7 @@ def broadcast(context: zmq.Context[Any], address: str) -> Socket:
 
 def listen(context: zmq.Context[Any], address: str, topic: bytes = b"") -> Socket:
     """A connected subscriber."""
-    opened = _open(context, zmq.SUB, 100_000)
+    opened = _open(context, zmq.SUB, _TO_READ)
     opened.setsockopt(zmq.SUBSCRIBE, topic)
     opened.connect(address)
     return opened

@@ -1,7 +1,7 @@
-"""Items as ZeroMQ multipart messages: msgpack first, then each array as its own part.
+"""Items as ZeroMQ multipart messages, for processes: msgpack, then each array as its own part.
 
 Arrays are never copied into the msgpack body: the body holds ``[part, dtype,
-shape]`` and the buffer itself travels behind it (zero-copy over inproc).
+shape]`` and the buffer itself travels behind it. Threads need none of it (``pipeline.parcels``).
 """
 
 from __future__ import annotations

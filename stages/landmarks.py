@@ -16,6 +16,7 @@ import numpy.typing as npt
 from models.errors import UserError
 from models.synthesis import load_portrait
 from stages.items import Floats
+from stages.postponed import postponed
 
 POINTS = 468
 RIGHT_OUTER_EYE, LEFT_OUTER_EYE = 33, 263  # subject's right is image left
@@ -81,6 +82,13 @@ def _points(landmarks: Any, shape: tuple[int, ...]) -> Floats:
     return points * np.array([width, height], np.float32)
 
 
+def import_mediapipe() -> Any:
+    """MediaPipe, without what its import spends most time on and nothing here uses."""
+    with postponed("matplotlib", "matplotlib.pyplot", "sounddevice"):
+        import mediapipe
+    return mediapipe
+
+
 class FaceMeshLandmarker:
     """FaceMesh as bundled with MediaPipe 0.10.21, tracking from frame to frame.
 
@@ -93,9 +101,7 @@ class FaceMeshLandmarker:
         os.environ.setdefault("GLOG_minloglevel", "3")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with _quiet_native_log():
-            import mediapipe
-
-            self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
+            self._mesh = import_mediapipe().solutions.face_mesh.FaceMesh(
                 max_num_faces=max_faces,
                 refine_landmarks=False,
                 min_detection_confidence=min_confidence,
@@ -132,6 +138,7 @@ class TaskLandmarker:
     def __init__(self, path: Path, max_faces: int = 1) -> None:
         if not path.is_file():
             raise UserError(f"face.task: {path}: no such file; give a FaceLandmarker .task file")
+        import_mediapipe()
         from mediapipe.tasks.python import BaseOptions, vision
 
         options = vision.FaceLandmarkerOptions(

@@ -38,6 +38,15 @@ def test_help_reads_well() -> None:
         assert option in done.stdout
 
 
+def test_the_door_imports_nothing_heavy_before_it_is_used() -> None:
+    code = (
+        "import sys, run_live; heavy = {'numpy', 'cv2', 'numba', 'pydantic', 'zmq', 'av'};"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_missing_file() -> None:
     _assert_one_line(_door("nowhere.mp4", "--events", "tcp://127.0.0.1:*"), 4, "nowhere.mp4")
 

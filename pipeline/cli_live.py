@@ -1,0 +1,129 @@
+"""``mespot live``, alone: the door needs no other command, and nothing heavy before it is used."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import UserError
+
+_SOURCE_HELP = (
+    "Webcam index (0), rtsp:// address, video file, folder of numbered images, "
+    "or synthetic: (a scripted face with known truth)."
+)
+
+
+def live(
+    source: Annotated[
+        str | None, typer.Argument(help=_SOURCE_HELP, show_default="synthetic:")
+    ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Replay rate of recorded input: a number, source (its own) or max."),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the event socket; port * takes a free one and prints it.",
+            show_default="tcp://127.0.0.1:5556",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the events to this JSON Lines file.")
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(help="Seconds to run: source time if recorded, wall time if live."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML configuration file.")] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="ONNX recogniser (docs/recogniser-format.md); may be given more than once.",
+            show_default="those shipped",
+        ),
+    ] = None,
+    no_models: Annotated[
+        bool, typer.Option("--no-models", help="No recogniser: the coding guide alone.")
+    ] = False,
+    require_gpu: Annotated[
+        bool | None,
+        typer.Option("--require-gpu", help="Fail when a recogniser cannot use the GPU."),
+    ] = None,
+    transport: Annotated[
+        str | None,
+        typer.Option(
+            help="inproc: threads; ipc or tcp: processes. Changes no result.",
+            show_default="inproc",
+        ),
+    ] = None,
+    faces: Annotated[int | None, typer.Option(help="Faces to follow.", show_default="1")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="mespot: joint explanation; paper: He et al.'s.", show_default="mespot"),
+    ] = None,
+    calibrate: Annotated[
+        float | None,
+        typer.Option(
+            help="Learn the neutral face for so many seconds before anything is spotted.",
+            show_default="0",
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
+) -> None:
+    """Spot micro- and macro-expressions in SOURCE and publish them as they happen."""
+    if no_models and model:
+        raise UserError("--no-models and --model: give one or the other")
+    from pipeline.config import load
+
+    settings = load(
+        config,
+        source=source,
+        fps=fps,
+        events=events,
+        out=out,
+        duration=duration,
+        model=[] if no_models else model or None,
+        require_gpu=require_gpu,
+        transport=transport,
+        faces=faces,
+        method=method,
+        spot=None if calibrate is None else {"calibrate_s": calibrate},
+    )
+    from pipeline.console import Screen
+    from pipeline.graph import Graph
+    from pipeline.node import is_live
+
+    screen = Screen(quiet, verbose, is_live(settings.source))
+    graph = Graph(settings, screen.on_report)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, graph.on_signal)
+    screen.summary(graph.run())
+
+
+door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+door.command()(live)
+
+
+def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot") -> int:
+    """Run a command line; one line on standard error and an exit code for a mistake."""
+    try:
+        code = commands(arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except UserError as error:
+        typer.echo(f"{name}: {error}", err=True)
+        return error.exit_code
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        # Typer vendors or imports Click: its usage errors carry format_message and exit_code
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            typer.echo(f"{name}: {error.format_message()} (see --help)", err=True)
+            return int(error.exit_code)
+        raise
