@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import zmq
 
-
 _RECONNECT_MS = 5  # ZeroMQ's own 100 ms would be added to every start-up
 
 
