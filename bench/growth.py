@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,9 +67,10 @@ class Dimension:
 
 
 def _slope(pairs: Sequence[tuple[float, float]]) -> float:
-    if len({x for x, _ in pairs}) < 2:
-        return float("nan")
-    xs, ys = zip(*pairs, strict=True)
+    known = [(x, y) for x, y in pairs if math.isfinite(y)]
+    if len({x for x, _ in known}) < 2:
+        return math.nan
+    xs, ys = zip(*known, strict=True)
     return float(np.polyfit(xs, ys, 1)[0])
 
 
