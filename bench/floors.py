@@ -38,7 +38,7 @@ _FLOW_SHARE = 0.25  # of those pixels at half size
 _PYRAMID = 1 + 1 / 4 + 1 / 16  # all scales of it
 _TAPS, _ITERATIONS = 7, 2  # radius 3; iterations at each scale
 # a pixel of one scale, by the equations of Farnebäck (2003), separable:
-_EXPANSION = 2 * 2 * (3 + 6) * (_TAPS // 2 + 1)  # 3 columns' sums, 6 rows' sums
+_EXPANSION = (3 + 6) * (2 * (_TAPS // 2 + 1) + _TAPS // 2) + 10  # 3 sums down, 6 across
 _UPDATE = 8 + 5 * 7 + 25  # where to look, 5 interpolated coefficients, 5 products and sums
 _BLUR_AND_SOLVE = 5 * 4 + 12  # running sums of 5 products in rows and columns; a 2×2 system
 _EXPANSION_BYTES = 4 * (1 + 5)

@@ -58,8 +58,14 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """As printed, in plain types."""
-        columns, rows = self.shown()
+        columns, shown = self.shown()
+        rows = [[_finite(cell) for cell in row] for row in shown]
         return {"title": self.title, "columns": columns, "rows": rows, "notes": self.notes}
+
+
+def _finite(cell: Cell) -> Cell | None:
+    """JSON knows no nan and no infinity."""
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _verdict(figures: Sequence[Figure]) -> list[Cell]:
