@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,8 @@ def windows(count: int) -> list[Window]:
     for e in demo.expressions:
         first = round((e.onset_s - _MARGIN_S) * demo.fps)
         last = round((e.offset_s + _MARGIN_S) * demo.fps)
-        aus = "+".join(map(str, e.aus))
-        made.append(Window(f"demo AU {aus}", demo, "biden", e.aus, first, last))
+        named = "+".join(map(str, e.aus))
+        made.append(Window(f"demo AU {named}", demo, "biden", e.aus, first, last))
     faces = portrait_names()
     for k in range(count):
         aus, amplitude = _AUS[k % len(_AUS)], _AMPLITUDES[(k // 3) % len(_AMPLITUDES)]
@@ -176,7 +177,7 @@ def table(found: dict[str, list[Pair]], count: int) -> Result:
         values = np.array([pair.r for pair in some])
         low, middle = (float(v) for v in np.percentile(values, [5, 50]))
         spread = {"min": float(values.min()), "max": float(values.max()), "n": float(len(values))}
-        more = {"larger_is_better": True, "portable": True, "tolerance": _TOLERANCE}
+        more: dict[str, Any] = {"larger_is_better": True, "portable": True, "tolerance": _TOLERANCE}
         worst = Figure(
             f"flow.agreement.{name}.worst",
             spread["min"],

@@ -50,8 +50,9 @@ class Camera:
     def options(self, address: str) -> dict[str, Any]:
         """Everything that ``pipeline.config.load`` is to be given."""
         publish = {"curves": True} | dict(self.more.get("publish", {}))
-        given = {"source": str(self.source), "fps": self.fps, "events": address}
-        given |= {} if self.models else {"model": []}
+        given: dict[str, Any] = {"source": str(self.source), "fps": self.fps, "events": address}
+        if not self.models:
+            given["model"] = []
         return given | self.more | {"publish": publish}
 
 

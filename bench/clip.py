@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -64,10 +65,12 @@ def images(what: Scene) -> Iterator[Image]:
     say(f"rendering {count} synthetic frames")
     starts = range(0, count, _CHUNK)
     with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
-        chunks = [pool.submit(_rendered, what, i, min(i + _CHUNK, count)) for i in starts]
-        for i, chunk in enumerate(chunks):
-            yield from chunk.result()
-            chunks[i] = pool.submit(int)  # what was rendered is freed
+        ends = (min(i + _CHUNK, count) for i in starts)
+        chunks = deque(
+            pool.submit(_rendered, what, i, end) for i, end in zip(starts, ends, strict=True)
+        )
+        while chunks:
+            yield from chunks.popleft().result()
 
 
 def encode(path: Path, frames: Iterator[Image], fps: float) -> None:

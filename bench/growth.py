@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _sizes(seconds: float, short: bool) -> Dimension:
     points = []
     for size in _chosen(SIZES, short):
         path = folder() / f"size{size[0]}-{seconds:g}.mp4"
-        _composed(path, seconds, lambda image, to=size: _resized(image, to))
+        _composed(path, seconds, partial(_resized, size=size))
         label = f"{size[0]}×{size[1]}"
         points.append(_point(size[0] * size[1] / 1e6, label, [Camera(path, _FPS, False)], _FPS))
     return Dimension("size", "image size", "megapixel", points)
@@ -124,7 +125,7 @@ def _faces(seconds: float, short: bool) -> Dimension:
     points = []
     for count in _chosen(FACES, short):
         path = folder() / f"faces{count}-{seconds:g}.mp4"
-        _composed(path, seconds, lambda image, n=count: tiled(image, n))
+        _composed(path, seconds, partial(tiled, count=count))
         one = Camera(path, _FPS, False, {"faces": count})
         points.append(_point(count, str(count), [one], _FPS))
     return Dimension("faces", "faces", "face", points)
@@ -232,8 +233,8 @@ def tables(made: Sequence[Dimension], seconds: float) -> list[Result]:
         for p in one.points:
             cost = Figure(f"growth.{one.key}.{p.x:g}.cpu_ms", p.cpu_ms, "ms")
             age = "-" if p.p50_ms is None else rounded(p.p50_ms)
-            cells = [one.name, p.label, rounded(p.cpu_ms), age, "yes" if p.kept_up else "no"]
-            points.add(cells, cost)
+            kept_up = "yes" if p.kept_up else "no"
+            points.add([one.name, p.label, rounded(p.cpu_ms), age, kept_up], cost)
     slopes.notes.append(
         "least squares; latency over the points that kept up (no frame captured more than "
         f"{KEPT_UP_MS:g} ms late), nan where fewer than two did"

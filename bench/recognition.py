@@ -19,7 +19,7 @@ from models.synthesis import SyntheticFace, demo_scene
 from pipeline.build import limit_threads, recognisers
 from pipeline.config import load
 from stages.alignment import Alignment
-from stages.items import Evidence
+from stages.items import Evidence, Grey
 from stages.landmarks import FaceMeshLandmarker
 from stages.magnify import FlowWarpMagnifier
 from stages.prepare import prepare
@@ -48,7 +48,9 @@ def key_frames() -> list[Evidence]:
     landmarker = FaceMeshLandmarker(max_faces=1)
     made = []
     for one in scene.expressions:
-        align, eyes, wholes = Alignment(), [], []
+        align = Alignment()
+        eyes: list[Grey] = []
+        wholes: list[Grey] = []
         for moment in (one.onset_s, one.apex_s, one.offset_s):
             image = face.frame(round(moment * face.fps))
             frame = align(landmarker.detect(image, moment)[0], moment)
@@ -102,8 +104,8 @@ def _latency(
             network[one.card.label].append(_timed(one.score_batch, [tensors])[1])
         whole.append(_timed(together.score, [crops])[1])
     for name in preparation:
-        total = np.add(preparation[name], network[name])
-        cells = map(_pair, (preparation[name], network[name], total))
+        total = [a + b for a, b in zip(preparation[name], network[name], strict=True)]
+        cells = [_pair(taken) for taken in (preparation[name], network[name], total)]
         figure = of_items(_key("latency", on, name), total, "ms")
         table.add([name, on, *cells, count], figure)
     if len(loaded) > 1:

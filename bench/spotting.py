@@ -604,7 +604,7 @@ def _variants(clips: Sequence[Clip]) -> list[str]:
 def _f1_figures(cells: dict[str, Any]) -> list[Figure]:
     """F1 of one row of the table of accuracy."""
     key = f"spotting.{cells['data'].replace(' ', '_')}.{cells['variant']}"
-    more = {"larger_is_better": True, "portable": True, "tolerance": _TOLERANCE}
+    more: dict[str, Any] = {"larger_is_better": True, "portable": True, "tolerance": _TOLERANCE}
     spread = {"n": float(cells["true"])}
     names = {"f1": "F1", "f1_micro": "F1 micro"}
     return [

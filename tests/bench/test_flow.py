@@ -81,6 +81,11 @@ def test_floors_grow_with_what_is_counted() -> None:
     assert all(need.bytes > 0 and need.operations >= 0 for need in few.values())
 
 
+def test_every_other_frame_counts_half() -> None:
+    assert floors.typical([100.0] * 10 + [0.0, 4.0] * 50) == pytest.approx(196 / 99)
+    assert floors.typical([3.0]) == 3.0
+
+
 @pytest.mark.slow
 def test_floor_and_reached_of_a_short_clip() -> None:
     count, gaps = floors.measure(clip.rendered(clip.scene(1.0)))
