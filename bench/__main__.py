@@ -331,11 +331,7 @@ def all_of_them(
 
 
 def _form(
-    json: str | None,
-    markdown: bool,
-    compare: Path | None,
-    tolerance: float,
-    into: Path | None,
+    json: str | None, markdown: bool, compare: Path | None, tolerance: float, into: Path | None
 ) -> Form:
     """Checked before anything is measured."""
     form = Form(json, markdown, compare, tolerance, into)
