@@ -215,10 +215,11 @@ def _watch(
         for command, log in zip(commands, logs, strict=True):
             processes.append(start(command, log, processes[0].pid if processes else 0))
         _sample(processes, listeners, watched, every_s)
-        for command, process, log in zip(commands, processes, logs, strict=True):
+        jobs = list(zip(commands, processes, logs, strict=True))
+        # those that have ended first: one that failed says more than one that is ended for it
+        for command, process, log in sorted(jobs, key=lambda job: job[1].poll() is None):
             if process.wait(timeout=_END_S):
-                lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                raise UserError(f"{' '.join(command[:2])}: {reason() or (lines or [''])[-1]}")
+                raise UserError(f"{' '.join(command[:2])}: {reason() or _last_line(log)}")
     except subprocess.TimeoutExpired:
         raise UserError(f"a camera did not end within {_END_S:g} s") from None
     finally:
@@ -227,6 +228,11 @@ def _watch(
             listener.close()
     texts = [log.read_text(encoding="utf-8", errors="replace") for log in logs]
     return [listener.heard for listener in listeners], texts, watched
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "ended without a word"
 
 
 def _sample(

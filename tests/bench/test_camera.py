@@ -124,5 +124,12 @@ def test_a_camera_that_cannot_start_is_one_line(tmp_path: Path) -> None:
         camera.together([Camera(tmp_path / "none.mp4", 30.0)])
 
 
+@pytest.mark.slow
+def test_one_that_fails_ends_the_others_and_says_why(film: Path, tmp_path: Path) -> None:
+    given = [Camera(film, 0.5, models=False), Camera(tmp_path / "none.mp4", 30.0)]  # 120 s, 0 s
+    with pytest.raises(UserError, match=r"none\.mp4: no such file"):
+        camera.apart(given)
+
+
 def test_runs_of_nothing_are_no_drops() -> None:
     assert Run(Heard()).lost == 0
