@@ -267,7 +267,8 @@ def draw(made: Sequence[Dimension], path: Path) -> None:
         axes.plot(*zip(*ages, strict=True) if ages else ([], []), "s--", color="#c4622d",
                   label="p50 latency, kept up")  # fmt: skip
         axes.set_xlabel(one.unit)
-        axes.set_ylim(bottom=0)
+        ys = [*(p.cpu_ms for p in one.points), *(y for _, y in ages)]
+        axes.set_ylim(0, 1.15 * max(filter(math.isfinite, ys), default=1.0))
         axes.set_title(f"{one.name}: {one.slope():+.3g} ms a frame per {one.unit}", fontsize=9)
     panels[0].set_ylabel("ms")
     panels[3].set_ylabel("ms")
