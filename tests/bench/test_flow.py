@@ -51,15 +51,27 @@ def test_pearson_is_the_textbooks() -> None:
     assert agreement.pearson(a, np.zeros(3)) == 0
 
 
-def test_the_worst_curve_decides() -> None:
-    good = [Pair("w", 4, 0.999)] * 19
-    result = agreement.table({"paper": [*good, Pair("bad", 12, 0.99)], "joint": good}, 20)
+def test_the_worst_curve_that_moves_decides() -> None:
+    good = [Pair("w", 4, 0.999, 2.0)] * 19
+    still = Pair("still", 7, 0.5, 0.3)
+    bad = Pair("bad", 12, 0.99, 1.1)
+    result = agreement.table({"paper": [*good, bad, still], "joint": [*good, still]}, 20)
     made = {figure.key: figure for figure in result.figures}
+    assert made["flow.agreement.paper.worst"].value == 0.99
     assert made["flow.agreement.paper.worst"].reached is False
     assert made["flow.agreement.joint.worst"].reached
+    assert made["flow.agreement.joint.scripted.worst"].value == 0.5
+    assert made["flow.agreement.joint.scripted.worst"].aim is None
     assert made["flow.agreement.paper.median"].value == pytest.approx(0.999)
-    assert result.rows[0][4] == 1
+    assert [row[4] for row in result.rows] == [1, 2, 0, 1]
     assert "AU 12 in bad: 0.9900" in result.notes[0]
+    agreement.table({"paper": [still]}, 1)
+
+
+def test_a_curve_rises_from_the_reference() -> None:
+    exact = np.array([1.0, 0.0, 7.0, 2.0])
+    pair = agreement._pair("w", 4, 2 * exact, exact, theta=3.0)
+    assert (pair.r, pair.rise) == (pytest.approx(1.0), pytest.approx(2.0))
 
 
 @pytest.mark.slow
