@@ -1,5 +1,6 @@
 # make setup: the runtime in .venv; make demo: run the synthetic camera; make test: every test
 # make recognisers: the shipped recognisers anew, from synthetic faces (an hour)
+# make bench: every claim measured, docs/performance.md rewritten
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 ORT := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 BIN := .venv/bin
@@ -33,8 +34,10 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# an hour or so; on a machine at rest. Tables and curves of docs/performance.md are rewritten
 bench: dev
-	for what in flow throughput latency directions recognition spotting; do $(BIN)/python -m bench $$what || exit 1; done
+	mkdir -p build
+	$(BIN)/python -m bench all --into docs/performance.md --plot docs/growth.png --json build/bench.json
 
 # made faces of two portraits; the third, of the demo, is kept for the test of another face
 MADE := build/recognisers

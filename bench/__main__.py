@@ -5,11 +5,32 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from bench.compare import TOLERANCE
+from bench.ending import Form, finish
+from bench.report import STDOUT, Result
+
+
+class Commands(TyperGroup):
+    """``--json`` may stand alone (standard output) or before a file."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a lone ``--json`` its value."""
+        given: list[str] = []
+        for i, word in enumerate(args):
+            given.append(word)
+            last = i + 1 == len(args) or args[i + 1].startswith("--")
+            if word == "--json" and last:
+                given.append(STDOUT)
+        return list(super().parse_args(ctx, given))
+
 
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -17,46 +38,188 @@ app = typer.Typer(
 )
 
 Source = Annotated[Path | None, typer.Option(help="A video; default: a synthetic clip.")]
-Seconds = Annotated[float, typer.Option(help="Length of the synthetic clip.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Live = Annotated[float, typer.Option("--seconds", help="Length of each run in real time.")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="[FILE]", help="JSON to FILE, else printed.")
+]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
+Compare = Annotated[
+    Path | None, typer.Option(help="An earlier run's JSON: ratios; exit code 1 on a regression.")
+]
+Tolerance = Annotated[float, typer.Option(help="Share by which a figure may be worse.")]
+Into = Annotated[Path | None, typer.Option(help="Rewrite the marked tables of this document.")]
 
 _WIDE = 150  # columns; the table of ``spotting`` is not to be read in fewer
+_GROWTH = Path(__file__).parents[1] / "docs" / "growth.png"
+
+
+def _end(command: str, form: Form, results: list[Result]) -> None:
+    code = finish(command, results, form)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def flow(
+    frames: Annotated[int, typer.Option(help="Synthetic frames.")] = 60,
+    repeat: Annotated[int, typer.Option(help="Runs of each, in turn.")] = 7,
+    windows: Annotated[
+        int, typer.Option(help="Windows for the agreement of curves, besides the demo's; 0: none.")
+    ] = 48,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """Our Farnebäck, exact and fast, against OpenCV's, one thread each; do the curves agree?"""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.flow import measure
+
+    _end("flow", form, measure(frames, repeat, windows))
 
 
 @app.command()
 def latency(
-    source: Source = None, seconds: Seconds = 20.0, json: Json = False, markdown: Markdown = False
+    source: Source = None,
+    seconds: Live = 100.0,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
 ) -> None:
     """Per-stage and end-to-end latency at the clip's own rate, from inside and outside."""
+    form = _form(json, markdown, compare, tolerance, into)
     from bench.latency import measure
-    from bench.report import show
 
-    show(measure(source, seconds), json, markdown)
+    _end("latency", form, measure(source, seconds))
 
 
 @app.command()
 def throughput(
     source: Source = None,
-    seconds: Seconds = 20.0,
-    repeat: Annotated[int, typer.Option(help="Paired runs.")] = 3,
-    json: Json = False,
+    seconds: Annotated[float, typer.Option(help="Of the 30 fps clip.")] = 20.0,
+    repeat: Annotated[int, typer.Option(help="Paired runs.")] = 5,
+    json: Json = None,
     markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
 ) -> None:
     """Frames a second, ours against the plain pipeline, in paired runs."""
-    from bench.report import show
+    form = _form(json, markdown, compare, tolerance, into)
     from bench.throughput import measure
 
-    show(measure(source, seconds, repeat), json, markdown)
+    _end("throughput", form, measure(source, seconds, repeat))
 
 
 @app.command()
-def flow(json: Json = False, markdown: Markdown = False) -> None:
-    """Our Farnebäck, exact and fast, against OpenCV's, one thread each."""
-    from bench.flow import measure
-    from bench.report import show
+def replay(
+    seconds: Live = 60.0,
+    fps: Annotated[float, typer.Option(help="Rate of the replay.")] = 200.0,
+    no_models: Annotated[bool, typer.Option("--no-models", help="No recognisers.")] = False,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """A 200 fps recording and a 30 fps one replayed at 200 fps: drops, lag, kept up or not."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.replay import measure
 
-    show(measure(), json, markdown)
+    _end("replay", form, measure(seconds, fps, not no_models))
+
+
+@app.command()
+def cameras(
+    count: Annotated[int, typer.Option(help="Synthetic 30 fps cameras.")] = 6,
+    seconds: Live = 60.0,
+    one_process: Annotated[
+        bool, typer.Option(help="Also run all of them as graphs of one process.")
+    ] = True,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """Many cameras at once: drops and lag by camera, processor and memory of all."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.cameras import measure
+
+    _end("cameras", form, measure(count, seconds, one_process))
+
+
+@app.command()
+def startup(
+    repeat: Annotated[int, typer.Option(help="Fresh processes of each kind.")] = 5,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """Import, help and first frame of fresh processes; what the import spends its time on."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.startup import measure
+
+    _end("startup", form, measure(repeat))
+
+
+@app.command()
+def memory(
+    seconds: Annotated[float, typer.Option(help="Of each run; 3600 for an hour.")] = 120.0,
+    fps: Annotated[str, typer.Option(help="Rates of the camera, with commas.")] = "30,200",
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """Memory of one camera over time: peak, slope."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.memory import measure
+    from bench.recognition import numbers
+
+    _end("memory", form, measure(seconds, numbers("fps", fps)))
+
+
+@app.command()
+def growth(
+    seconds: Live = 8.0,
+    plot: Annotated[
+        Path, typer.Option(help="PNG of the curves.", show_default="docs/growth.png")
+    ] = _GROWTH,
+    short: Annotated[bool, typer.Option("--short", help="Ends and middles alone.")] = False,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """How cost grows with frame rate, image size, faces, AUs and cameras; a curve each."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.growth import measure
+
+    _end("growth", form, measure(seconds, plot, short))
+
+
+@app.command()
+def floors(
+    source: Source = None,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """What each stage must at least spend on a frame, and what it spends."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.floors import measure
+
+    _end("floors", form, measure(source))
 
 
 @app.command()
@@ -80,31 +243,44 @@ def spotting(
     protocol: Annotated[str, typer.Option(help="Who may match whom: docs/scoring.md.")] = (
         "one-to-one"
     ),
+    variants: Annotated[
+        str, typer.Option(help="Of paper, ours, fast, exact (ours with that flow), with commas.")
+    ] = "paper,ours",
     json: Annotated[
-        Path | None, typer.Option("--json", help="Write everything to FILE, clip by clip.")
+        str | None,
+        typer.Option("--json", metavar="[FILE]", help="Write everything, clip by clip."),
     ] = None,
     markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
 ) -> None:
     """What is spotted, missed and raised falsely, the paper's method against ours."""
-    from bench.report import show
-    from bench.spotting import measure
+    narrow = get_terminal_size().columns < _WIDE
+    form = _form(json, markdown or narrow, compare, tolerance, into)
+    from bench.spotting import everything, scored
 
-    results = measure(folder, minutes, portraits, seed, fps, jobs, protocol, json)
-    show(results, False, markdown or get_terminal_size().columns < _WIDE)
+    what = scored(folder, minutes, portraits, seed, fps, jobs, protocol, variants)
+    code = finish("spotting", what.tables, form, everything(what))
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()
 def directions(
     portrait: Annotated[str, typer.Option(help="Shipped portrait.")] = "astronaut",
     degrees: Annotated[float, typer.Option(help="How far the head turns.")] = 4.0,
-    json: Json = False,
+    json: Json = None,
     markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
 ) -> None:
     """The paper's Figure 9, measured: a head shake in eight directions against every prototype."""
+    form = _form(json, markdown, compare, tolerance, into)
     from bench.directions import measure
-    from bench.report import show
 
-    show(measure(portrait, degrees), json, markdown)
+    _end("directions", form, measure(portrait, degrees))
 
 
 @app.command()
@@ -115,15 +291,52 @@ def recognition(
     events: Annotated[int, typer.Option(help="Events scored for each latency.")] = 50,
     threads: Annotated[str, typer.Option(help="CPU threads to measure, with commas.")] = "1,2",
     batches: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1,2,4,8,16",
-    json: Json = False,
+    json: Json = None,
     markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
 ) -> None:
     """What reading an event costs: preparation and network, by model; events a second by batch."""
+    form = _form(json, markdown, compare, tolerance, into)
     from bench.recognition import measure, numbers
-    from bench.report import show
 
     results = measure(model, events, numbers("threads", threads), numbers("batches", batches))
-    show(results, json, markdown)
+    _end("recognition", form, results)
+
+
+@app.command("all")
+def all_of_them(
+    seconds: Live = 20.0,
+    minutes: Annotated[float, typer.Option(help="Synthetic video to spot in.")] = 3.0,
+    only: Annotated[str | None, typer.Option(help="Commands, with commas.")] = None,
+    without: Annotated[str | None, typer.Option(help="Commands left out, with commas.")] = None,
+    plot: Annotated[
+        Path, typer.Option(help="PNG of the curves of growth.", show_default="docs/growth.png")
+    ] = _GROWTH,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """Every command with shorter settings, and all aims on one sheet."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.everything import chosen, measured, parts
+
+    results, failed = measured(chosen(parts(seconds, minutes, plot), only, without))
+    code = finish("all", results, form)
+    if code or failed:
+        raise typer.Exit(1)
+
+
+def _form(
+    json: str | None, markdown: bool, compare: Path | None, tolerance: float, into: Path | None
+) -> Form:
+    """Checked before anything is measured."""
+    form = Form(json, markdown, compare, tolerance, into)
+    form.check()
+    return form
 
 
 def main() -> int:

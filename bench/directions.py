@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.figures import Figure
 from bench.report import Result
 from models.errors import UserError
 from models.joint import BLINK
@@ -77,8 +78,12 @@ def _summary(answers: dict[str, Answers]) -> Result:
     for name, found in answers.items():
         chosen = found.shakes[:, [found.aus.index(au) for au in both]]
         none = f"{int((chosen <= 0).sum())} of {chosen.size}"
-        row = [name, round(float(np.median(chosen)), 2), round(float(chosen.max()), 2), none]
-        result.rows.append([*row])
+        numbers = {"median": float(np.median(chosen)), "most": float(chosen.max())}
+        figures = [
+            Figure(f"directions.{name}.{key}_px", value, "px", portable=True)
+            for key, value in numbers.items()
+        ]
+        result.add([name, *(round(value, 2) for value in numbers.values()), none], *figures)
     result.notes.append("px of the crop: the outer eye corners lie 200 px apart")
     return result
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from models.prototypes import PrototypeSet
-from stages.items import Frame, Grey
+from stages.items import Floats, Frame, Grey
 from stages.landmarks import FaceMeshLandmarker
 from stages.region import crop_regions
 
@@ -66,5 +66,6 @@ class PlainPipeline:
         return count
 
 
-def _flow(reference: Grey, image: Grey) -> np.ndarray:
-    return cv2.calcOpticalFlowFarneback(reference, image, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+def _flow(reference: Grey, image: Grey) -> Floats:
+    found = cv2.calcOpticalFlowFarneback(reference, image, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+    return np.asarray(found, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.report import Result
+from bench.figures import of_items, of_runs
+from bench.report import Cell, Result
 from models.errors import GpuError, UserError
 from models.onnx_session import Compute
 from models.recogniser import Recogniser
@@ -17,7 +19,7 @@ from models.synthesis import SyntheticFace, demo_scene
 from pipeline.build import limit_threads, recognisers
 from pipeline.config import load
 from stages.alignment import Alignment
-from stages.items import Evidence
+from stages.items import Evidence, Grey
 from stages.landmarks import FaceMeshLandmarker
 from stages.magnify import FlowWarpMagnifier
 from stages.prepare import prepare
@@ -46,7 +48,9 @@ def key_frames() -> list[Evidence]:
     landmarker = FaceMeshLandmarker(max_faces=1)
     made = []
     for one in scene.expressions:
-        align, eyes, wholes = Alignment(), [], []
+        align = Alignment()
+        eyes: list[Grey] = []
+        wholes: list[Grey] = []
         for moment in (one.onset_s, one.apex_s, one.offset_s):
             image = face.frame(round(moment * face.fps))
             frame = align(landmarker.detect(image, moment)[0], moment)
@@ -78,9 +82,14 @@ def _devices(paths: Sequence[Path], threads: Sequence[int]) -> tuple[dict[str, C
     return found | {"CUDA": Compute(require_gpu=True)}, ""
 
 
+def _key(*names: str) -> str:
+    """A figure's key; what is no letter or figure becomes one underscore."""
+    return ".".join(["recognition", *(re.sub(r"[^a-z0-9]+", "_", n.lower()) for n in names)])
+
+
 def _latency(
-    loaded: Sequence[Recogniser], events: Sequence[Evidence], count: int, device: str
-) -> list[list[str | float]]:
+    table: Result, loaded: Sequence[Recogniser], events: Sequence[Evidence], count: int, on: str
+) -> None:
     magnifier = FlowWarpMagnifier()
     together = Scorer(loaded, magnifier)
     together.warm_up()
@@ -94,27 +103,31 @@ def _latency(
             preparation[one.card.label].append(taken)
             network[one.card.label].append(_timed(one.score_batch, [tensors])[1])
         whole.append(_timed(together.score, [crops])[1])
-    rows: list[list[str | float]] = []
     for name in preparation:
-        total = np.add(preparation[name], network[name])
-        rows.append([name, device, *map(_pair, (preparation[name], network[name], total)), count])
+        total = [a + b for a, b in zip(preparation[name], network[name], strict=True)]
+        cells = [_pair(taken) for taken in (preparation[name], network[name], total)]
+        figure = of_items(_key("latency", on, name), total, "ms")
+        table.add([name, on, *cells, count], figure)
     if len(loaded) > 1:
-        rows.append(["all together", device, "", "", _pair(whole), count])
-    return rows
+        figure = of_items(_key("latency", on, "all together"), whole, "ms")
+        table.add(["all together", on, "", "", _pair(whole), count], figure)
 
 
 def _throughput(
-    one: Recogniser, events: Sequence[Evidence], batches: Sequence[int], device: str
-) -> list[str | float]:
+    table: Result, one: Recogniser, events: Sequence[Evidence], batches: Sequence[int], on: str
+) -> None:
     magnifier = FlowWarpMagnifier()
     ready = [prepare(one.inputs, crops, magnifier) for crops in events]
-    row: list[str | float] = [one.card.label + ("" if one.batched else " (fixed batch)"), device]
+    row: list[Cell] = [one.card.label + ("" if one.batched else " (fixed batch)"), on]
+    figures = []
     for size in batches:
         batch = [ready[i % len(ready)] for i in range(size)]
         one.score_batch(batch)
-        taken = np.median([_timed(one.score_batch, batch)[1] for _ in range(_REPEATS)])
-        row.append(round(size / float(taken) * 1e3, 1))
-    return row
+        rates = [size / _timed(one.score_batch, batch)[1] * 1e3 for _ in range(_REPEATS)]
+        key = _key("throughput", on, one.card.label, f"batch{size}")
+        figures.append(of_runs(key, rates, "events/s", larger_is_better=True))
+        row.append(round(figures[-1].value, 1))
+    table.add(row, *figures)
 
 
 def measure(
@@ -143,8 +156,9 @@ def measure(
     throughput = Result("events a second by batch size", ["model", "on", *map(str, batches)])
     for device, compute in devices.items():
         loaded = [Recogniser(path, compute) for path in paths]
-        latency.rows += _latency(loaded, events, count, device)
-        throughput.rows += [_throughput(one, events, batches, device) for one in loaded]
+        _latency(latency, loaded, events, count, device)
+        for one in loaded:
+            _throughput(throughput, one, events, batches, device)
     trained = {f"{one.card.label}: trained on {one.card.training}" for one in loaded}
     latency.notes += [*sorted(trained), *([why] if why else [])]
     return [latency, throughput]

@@ -8,8 +8,6 @@ Figures are those of ``models.evaluate``: totals over clips first (``docs/scorin
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +21,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from bench.report import Result, machine
+from bench.figures import Aim, Figure
+from bench.machine import cores
+from bench.report import Result, say
 from models.errors import UserError
 from models.evaluate import (
     DEFAULT,
@@ -49,7 +49,16 @@ from pipeline.sources import open_source
 from pipeline.sources.base import stamped
 from stages.items import Event, Frame, Interval, Stamp
 
-METHODS = {"paper": "paper", "ours": "mespot"}  # the configuration's name of each variant
+# what each variant's configuration says; every other option is the caller's
+VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": {"method": "paper"},
+    "ours": {"method": "mespot"},
+    "fast": {"method": "mespot", "motion": {"flow": "fast"}},
+    "exact": {"method": "mespot", "motion": {"flow": "exact"}},
+}
+USUAL = "paper,ours"
+_F1_APART = 0.01  # fast flow may cost, or bring, so much
+_TOLERANCE = 0.02  # of an F1 between two runs
 LEVELS: tuple[Level, ...] = get_args(Level)
 SEED = 500_000  # the shipped prototypes are fitted on seeds below 100 000
 PORTRAITS = "astronaut,obama"  # the shipped prototypes are fitted on "biden"
@@ -349,17 +358,29 @@ def recorded(folder: Path) -> list[Job]:
 
 def config(variant: str, source: str) -> Config:
     """The configuration of a variant: every other option at the caller's default."""
-    return load(source=source, fps="max", method=METHODS[variant], model=[])
+    return load(source=source, fps="max", model=[], **VARIANTS[variant])
 
 
-def listen(job: Job) -> Clip:
+def chosen(text: str) -> list[str]:
+    """Variants between commas.
+
+    Raises:
+        UserError: one is unknown, or none is named.
+    """
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names or not set(names) <= VARIANTS.keys():
+        raise UserError(f"--variants {text}: of {', '.join(VARIANTS)}, with commas")
+    return names
+
+
+def listen(job: Job, variants: Sequence[str]) -> Clip:
     """Run every variant over the clip; each frame is made once."""
     limit_threads()
     begin = time.perf_counter()
     material = job.open()
     source = str(job.path) if isinstance(job, Recorded) else "synthetic:"
-    graphs = {variant: InlineGraph.from_config(config(variant, source)) for variant in METHODS}
-    runs = {variant: Run() for variant in METHODS}
+    graphs = {variant: InlineGraph.from_config(config(variant, source)) for variant in variants}
+    runs = {variant: Run() for variant in variants}
     times: dict[int, float] = {}
     for frame in material.frames:
         times[frame.stamp.frame] = frame.stamp.pts
@@ -413,7 +434,7 @@ def _timed(material: Material, times: dict[int, float]) -> list[Truth]:
     ]
 
 
-def listened(jobs: Sequence[Job], workers: int, say: Say) -> list[Clip]:
+def listened(jobs: Sequence[Job], workers: int, say: Say, variants: Sequence[str]) -> list[Clip]:
     """Every clip, in the order of ``jobs``, over so many processes."""
     clips: dict[int, Clip] = {}
 
@@ -424,10 +445,12 @@ def listened(jobs: Sequence[Job], workers: int, say: Say) -> list[Clip]:
     limit_threads()  # before the processes start: they inherit it
     if workers == 1:
         for number, job in enumerate(jobs):
-            done(number, listen(job))
+            done(number, listen(job, variants))
     else:
         with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
-            futures = {pool.submit(listen, job): number for number, job in enumerate(jobs)}
+            futures = {
+                pool.submit(listen, job, variants): number for number, job in enumerate(jobs)
+            }
             for future in as_completed(futures):
                 done(futures[future], future.result())
     return [clips[number] for number in range(len(jobs))]
@@ -561,8 +584,9 @@ def accuracy(clips: Sequence[Clip], protocol: Protocol) -> Result:
     columns += ["onset", "apex", "offset", "AU F1"]
     result = Result(f"accuracy ({_said(protocol)})", columns)
     for data, some in _sets(clips):
-        for variant in METHODS:
-            result.rows.append([data, variant, *_accuracy(some, variant, protocol)])
+        for variant in _variants(clips):
+            row = [data, variant, *_accuracy(some, variant, protocol)]
+            result.add(row, *_f1_figures(dict(zip(columns, row, strict=True))))
     rates = ", ".join(f"{rate:g}" for rate in sorted({clip.fps for clip in clips}))
     result.notes = [
         f"protocol {protocol.name}: {protocol.meaning}.",
@@ -571,6 +595,48 @@ def accuracy(clips: Sequence[Clip], protocol: Protocol) -> Result:
         "pairs.",
     ]
     return result
+
+
+def _variants(clips: Sequence[Clip]) -> list[str]:
+    return list(dict.fromkeys(variant for clip in clips for variant in clip.runs))
+
+
+def _f1_figures(cells: dict[str, Any]) -> list[Figure]:
+    """F1 of one row of the table of accuracy."""
+    key = f"spotting.{cells['data'].replace(' ', '_')}.{cells['variant']}"
+    more: dict[str, Any] = {"larger_is_better": True, "portable": True, "tolerance": _TOLERANCE}
+    spread = {"n": float(cells["true"])}
+    names = {"f1": "F1", "f1_micro": "F1 micro"}
+    return [
+        Figure(f"{key}.{name}", float(cells[column]), "", spread, **more)
+        for name, column in names.items()
+    ]
+
+
+def flows(clips: Sequence[Clip], protocol: Protocol) -> list[Result]:
+    """F1 with the fast flow against the exact one, where both were scored."""
+    variants = _variants(clips)
+    fast = next((name for name in ("fast", "ours") if name in variants), None)
+    if fast is None or "exact" not in variants:
+        return []
+    result = Result(
+        f"fast flow against exact ({_said(protocol)})", ["data", "F1 fast", "F1 exact", "apart"]
+    )
+    for data, some in _sets(clips):
+        f1 = [_f1(some, variant, protocol) for variant in (fast, "exact")]
+        apart = abs(f1[0] - f1[1])
+        # only over all clips are there expressions enough for a hundredth to mean something
+        aim = Aim("<=", _F1_APART) if data == _SYNTH else None
+        key = f"spotting.{data.replace(' ', '_')}.fast_apart_from_exact"
+        figure = Figure(key, apart, portable=True, aim=aim)
+        result.add([data, *(round(value, 3) for value in f1), round(apart, 4)], figure)
+    return [result]
+
+
+def _f1(clips: Sequence[Clip], variant: str, protocol: Protocol) -> float:
+    truth = list(chain.from_iterable(clip.true() for clip in clips))
+    spotted = list(chain.from_iterable(clip.spotted(variant) for clip in clips))
+    return float(table(truth, spotted, protocol)[0].all.f1)
 
 
 def _accuracy(clips: Sequence[Clip], variant: str, protocol: Protocol) -> list[str | float]:
@@ -604,7 +670,7 @@ def delays(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) -> Resul
     columns += ["announced/min", "retracted/min", *reasons]
     result = Result(f"decision delay, s of source time ({_said(protocol)})", columns)
     for data, some in _sets(clips):
-        for variant in METHODS:
+        for variant in _variants(clips):
             names = {clip.name for clip in some}
             pairs = [p for p in outcome.pairs if p.clip in names and p.variant == variant]
             row = _delays(pairs) + _withdrawn(some, variant, reasons)
@@ -646,7 +712,7 @@ def coincidences(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) ->
     result = Result(f"what false alarms coincide with ({_said(protocol)})", columns)
     for data, some in _sets(clips):
         within = {clip.name for clip in some}
-        for variant in METHODS:
+        for variant in _variants(clips):
             alarms = [a for a in outcome.false_alarms if a.clip in within and a.variant == variant]
             counts = Counter(name for alarm in alarms for name in alarm.coincides)
             result.rows.append([data, variant, len(alarms), *(counts[name] for name in names)])
@@ -674,7 +740,7 @@ def reasons(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) -> Resu
     result = Result(f"why true expressions were missed ({_said(protocol)})", columns)
     for data, some in _sets(clips):
         within = {clip.name for clip in some}
-        for variant in METHODS:
+        for variant in _variants(clips):
             missed = [m for m in outcome.misses if m.clip in within and m.variant == variant]
             counts = Counter(miss.why for miss in missed)
             cells = [counts[why] for why in ("kind", "borders", "nothing")]
@@ -684,7 +750,7 @@ def reasons(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) -> Resu
 
 def missed(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) -> Result:
     """Which true expressions were missed: by AU, by amplitude."""
-    columns = ["data", "true expressions", "true", *(f"missed by {v}" for v in METHODS)]
+    columns = ["data", "true expressions", "true", *(f"missed by {v}" for v in _variants(clips))]
     result = Result(f"which true expressions were missed ({_said(protocol)})", columns)
     for data, some in _sets(clips):
         if data not in (_SYNTH, _FOLDER):
@@ -693,7 +759,7 @@ def missed(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) -> Resul
         true = [t for clip in some for t in clip.truth if t.onset_known and t.offset]
         lost = {
             v: [m.truth for m in outcome.misses if m.clip in within and m.variant == v]
-            for v in METHODS
+            for v in _variants(clips)
         }
         for name, fits in _groups(true):
             counts = [sum(map(fits, truths)) for truths in (true, *lost.values())]
@@ -738,7 +804,23 @@ def _said(protocol: Protocol) -> str:
 # ---------------------------------------------------------------- the command
 
 
-def measure(
+@dataclass(frozen=True)
+class Scored:
+    """A measurement: its tables and all they are made from."""
+
+    tables: list[Result]
+    clips: list[Clip]
+    outcome: Outcome
+    protocol: Protocol
+    settings: dict[str, Any]  # the configuration of each variant, and the options given
+
+
+def measure(folder: Path | None, minutes: float, **options: Any) -> list[Result]:
+    """The tables of ``scored``."""
+    return scored(folder, minutes, **options).tables
+
+
+def scored(
     folder: Path | None,
     minutes: float,
     portraits: str = PORTRAITS,
@@ -746,64 +828,50 @@ def measure(
     fps: float = 30.0,
     jobs: int | None = None,
     protocol: str = DEFAULT.name,
-    out: Path | None = None,
-) -> list[Result]:
-    """The tables; ``out`` gets everything they are made from as JSON.
+    variants: str = USUAL,
+) -> Scored:
+    """Every variant over every clip, scored.
 
     Raises:
         UserError: an option is wrong, or there is nothing to measure.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"--protocol {protocol}: one of {', '.join(PROTOCOLS)}")
-    jobs = _cores() if jobs is None else jobs
+    jobs = cores() if jobs is None else jobs
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1")
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"--json {out}: no such folder")
+    wanted = chosen(variants)
     names = [name.strip() for name in portraits.split(",") if name.strip()]
     work = planned(minutes, seed, fps, names)
     work += recorded(folder) if folder is not None else []
     if not work:
         raise UserError("nothing to measure: give --minutes above 0 or a folder")
     rule = PROTOCOLS[protocol]
-    configs = {variant: config(variant, "synthetic:") for variant in METHODS}
-    clips = listened(work, jobs, lambda text: print(text, file=sys.stderr, flush=True))
+    settings: dict[str, Any] = {
+        variant: config(variant, "synthetic:").model_dump(mode="json") for variant in wanted
+    }
+    settings["given"] = {"minutes": minutes, "portraits": names, "seed": seed, "fps": fps}
+    clips = listened(work, jobs, say, wanted)
     outcome = compare(clips, rule)
-    results = tables(clips, outcome, rule)
-    if out is not None:
-        settings = {v: c.model_dump(mode="json") for v, c in configs.items()}
-        given = {"minutes": minutes, "portraits": names, "seed": seed, "fps": fps}
-        text = json.dumps(everything(clips, outcome, rule, results, settings | {"given": given}))
-        out.write_text(text + "\n", encoding="utf-8")
-    return results
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Scored(tables(clips, outcome, rule), clips, outcome, rule, settings)
 
 
 def tables(clips: Sequence[Clip], outcome: Outcome, protocol: Protocol) -> list[Result]:
     """Accuracy, delays, false alarms, misses."""
     made = (delays, coincidences, reasons, missed)
-    return [accuracy(clips, protocol), *(make(clips, outcome, protocol) for make in made)]
+    first = [accuracy(clips, protocol), *flows(clips, protocol)]
+    return [*first, *(make(clips, outcome, protocol) for make in made)]
 
 
-def everything(
-    clips: Sequence[Clip],
-    outcome: Outcome,
-    protocol: Protocol,
-    results: Sequence[Result],
-    settings: dict[str, Any],
-) -> dict[str, Any]:
-    """What ``--json`` writes: the tables and all they are made from."""
+def everything(what: Scored) -> dict[str, Any]:
+    """What ``--json`` writes beside the tables: all they are made from."""
+    protocol = what.protocol
     return {
-        "machine": machine(),
         "protocol": {"name": protocol.name, "meaning": protocol.meaning},
         "iou": list(THRESHOLDS),
-        "settings": settings,
-        "tables": [asdict(result) for result in results],
-        "clips": [asdict(clip) | {"scores": _scores(clip, protocol)} for clip in clips],
-        **asdict(outcome),
+        "settings": what.settings,
+        "clips": [asdict(clip) | {"scores": _scores(clip, protocol)} for clip in what.clips],
+        **asdict(what.outcome),
     }
 
 

@@ -115,7 +115,8 @@ def test_more_minutes_keep_the_first_clips() -> None:
         ({"jobs": 0}, "--jobs 0"),
         ({"protocol": "mine"}, "--protocol mine"),
         ({"minutes": 0.0}, "nothing to measure"),
-        ({"out": Path("/nowhere/at/all.json")}, "--json"),
+        ({"variants": "ours,mine"}, "--variants ours,mine"),
+        ({"variants": " ,"}, "--variants"),
     ],
 )
 def test_bad_options_are_one_line(given: dict[str, Any], said: str) -> None:
@@ -269,7 +270,7 @@ def test_every_table_names_the_protocol_and_json_holds_all(clips: list[Clip]) ->
     outcome = spotting.compare(clips, DEFAULT)
     tables = spotting.tables(clips, outcome, DEFAULT)
     assert all("protocol one-to-one" in table.title for table in tables)
-    everything = spotting.everything(clips, outcome, DEFAULT, tables, {})
+    everything = spotting.everything(spotting.Scored(tables, clips, outcome, DEFAULT, {}))
     back = json.loads(json.dumps(everything))
     assert [len(back[key]) for key in ("clips", "pairs", "false_alarms", "misses")] == [3, 1, 5, 7]
     assert back["clips"][0]["scores"]["ours"][0]["micro"]["tp"] == 1
@@ -279,14 +280,14 @@ def test_every_table_names_the_protocol_and_json_holds_all(clips: list[Clip]) ->
 
 
 @pytest.mark.slow
-def test_three_short_clips(tmp_path: Path, capsys: Any) -> None:
-    out = tmp_path / "all.json"
-    results = spotting.measure(None, 0.25, "obama", jobs=1, out=out)
+def test_three_short_clips(capsys: Any) -> None:
+    what = spotting.scored(None, 0.25, "obama", jobs=1)
+    results = what.tables
     assert capsys.readouterr().err.count(" s in ") == 3
     table = rows(results[0])
     assert list(table) == ["easy", "medium", "hard", "all synth"]
     assert table["all synth"]["true"] == sum(table[level]["true"] for level in spotting.LEVELS)
-    made = json.loads(out.read_text())
+    made = json.loads(json.dumps(spotting.everything(what)))
     assert [c["data"] for c in made["clips"]] == ["easy", "medium", "hard"]
     assert all(c["frames"] == pytest.approx(150, abs=3) for c in made["clips"])
     assert made["settings"]["given"]["portraits"] == ["obama"]
@@ -310,8 +311,8 @@ def test_a_clip_of_the_folder(data: Path, tmp_path: Path) -> None:
 
 def test_tables_print_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
     result = Result("t", ["a", "b"], [["x", 1.5]], ["note"])
-    for form in ((False, False), (True, False), (False, True)):
-        show([result], *form)
+    for as_markdown in (False, True):
+        show([result], as_markdown)
         printed = capsys.readouterr().out
         assert "1.5" in printed
         assert "note" in printed
