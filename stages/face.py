@@ -22,7 +22,7 @@ from stages.landmarks import (
     Landmarker,
 )
 from stages.region import Similarity, crop_all, crop_face, similarity
-from stages.tracking import Look, steadied
+from stages.tracking import Look
 
 _REMEMBERED_S = 2.0  # a face that returns within this time and near its place keeps its id
 _NEAR_D = 1.5  # "near": within so many eye distances
@@ -185,8 +185,6 @@ class FaceStage:
         frame = eye
         if self._method == "mespot":
             frame = track.alignment(points, item.stamp.pts)
-        if self._landmarks_s and track.look is not None:
-            frame = steadied(track.look, item, frame, 2 * self._landmarks_s)
         openness = eye_openness(points)
         pose = head_pose(points, item.image.shape[1], item.image.shape[0])
         track.look = Look(item, points, frame, openness, pose) if self._landmarks_s else None

@@ -1,8 +1,8 @@
 """How a face has moved since a key frame, from the picture alone.
 
-Between two looks of the landmarker the eye-corner frame is carried by the skin itself: the
-patches around the landmarks that action units hardly move (``stages.alignment``) are laid over
-the new frame by the similarity that leaves least difference (inverse compositional
+Between two looks of the landmarker the eye-corner frame is carried by the skin itself: patches
+at the sides of the face, along the nose and at the corners of the eyes are laid over the new
+frame by the similarity that leaves least difference (inverse compositional
 Lucas-Kanade; Baker and Matthews, IJCV 2004), with gain and offset of the light left free. It
 always starts from the key frame, so that errors do not add up.
 """
@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from stages.alignment import STABLE
-from stages.items import Floats, Frame
+from stages.items import Floats, Frame, Grey
 from stages.region import Similarity
 
 Image = npt.NDArray[np.uint8]
@@ -26,19 +25,25 @@ _PX_PER_D = 60  # what the picture is shrunk to, about
 _REACH = 0.13  # d; radius of a patch
 _MARGIN = 0.1  # d; seen beyond the outermost patches
 _INWARD = 0.9  # patches at the contour are pulled in, off the background
-_LID_MARGIN = 0.06  # d; kept free of patches around the openings of the eyes
+_KEPT_FREE = 0.06  # d; around brows and the openings of the eyes
 _ROUNDS = 6
 _SETTLED = 0.01  # px of the shrunk picture, at a distance of d
 _EXPLAINED = 0.8  # least share of the patches' contrast that must be found again
+_LEAST_GAIN = 0.5  # of the light since the key frame
 _FARTHEST = 0.1  # d; larger movements are the landmarker's
 _LEAST_PIXELS = 200
-_STEADY_S = 0.04  # time constant of the average over looks
-_DISAGREE = 0.05  # d
-_LIDS_MOVE = 1.0  # grey values by which the eyes' openings change more than the patches do
+_LEAST_CONTRAST = 1e-3  # sum of squared grey values
+_LIDS_MOVE = 2.0  # grey values by which the eyes' openings change more than the patches do
 
+# as stages.alignment.STABLE without the forehead, whose skin goes with the brows
+_STABLE = (*(127, 356, 234, 454, 93, 323), *(168, 6, 197, 195, 5, 4), *(33, 133, 362, 263))
 _EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+)
+_BROWS = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
 )
 
 
@@ -92,6 +97,18 @@ def _difference(
     return True
 
 
+@njit(cache=True, nogil=True)
+def _discs(mask: Grey, middles: Floats, radius: float) -> None:
+    """Set ``mask`` in discs about the middles (n, 2)."""
+    rows, columns = mask.shape
+    for k in range(middles.shape[0]):
+        x, y = middles[k, 0], middles[k, 1]
+        for i in range(max(0, int(y - radius)), min(rows, int(y + radius) + 2)):
+            for j in range(max(0, int(x - radius)), min(columns, int(x + radius) + 2)):
+                if (i - y) ** 2 + (j - x) ** 2 <= radius * radius:
+                    mask[i, j] = 1
+
+
 @dataclass(frozen=True, eq=False)
 class _Region:
     """Pixels of the shrunk key frame: places (2, n) from its middle and grey values (n,)."""
@@ -140,7 +157,7 @@ class Tracker:
     def _around(self, image: Image, landmarks: Floats, d: float) -> tuple[int, int, int, int]:
         """The part of the picture that is looked at: left, top, right, bottom."""
         reach = (_REACH + _MARGIN) * d
-        stable, limit = landmarks[STABLE], np.array(image.shape[1::-1])
+        stable, limit = landmarks[list(_STABLE)], np.array(image.shape[1::-1])
         low = np.clip(stable.min(axis=0) - reach, 0, limit - 1).astype(int)
         size = np.clip(stable.max(axis=0) + reach - low, 0, limit - low).astype(int)
         high = low + size // self._shrink * self._shrink
@@ -161,12 +178,14 @@ class Tracker:
         """Flat indices of the eyes' openings and of the stable patches."""
         eyes = np.zeros(small.shape, np.uint8)
         cv2.fillPoly(eyes, [points[list(eye)].round().astype(np.int32) for eye in _EYES], 1)
+        moving = eyes.copy()
+        cv2.fillPoly(moving, [points[list(brow)].round().astype(np.int32) for brow in _BROWS], 1)
         mask = np.zeros(small.shape, np.uint8)
-        middle = points[STABLE].mean(axis=0)
-        for x, y in (middle + _INWARD * (points[STABLE] - middle)).round().astype(int).tolist():
-            cv2.circle(mask, (x, y), round(_REACH * self._d), 1, -1)
-        wide = 2 * round(_LID_MARGIN * self._d) + 1
-        mask[cv2.dilate(eyes, np.ones((wide, wide), np.uint8)) > 0] = 0
+        stable = points[list(_STABLE)]
+        middle = stable.mean(axis=0)
+        _discs(mask, middle + _INWARD * (stable - middle), _REACH * self._d)
+        wide = 2 * round(_KEPT_FREE * self._d) + 1
+        mask[cv2.dilate(moving, np.ones((wide, wide), np.uint8)) > 0] = 0
         for each in (eyes, mask):
             each[[0, -1]] = 0
             each[:, [0, -1]] = 0
@@ -180,7 +199,9 @@ class Tracker:
         level = self._patches.values - self._patches.values.mean()
         rows = [gx, gy, gx * x + gy * y, gy * x - gx * y, np.ones_like(x), level]
         self._steepest = np.stack(rows)
-        self._inverse = np.linalg.pinv(self._steepest @ self._steepest.T)
+        normal = (self._steepest @ self._steepest.T).astype(np.float64)
+        # patches without contrast have no answer of their own: that is, no movement
+        self._inverse = np.linalg.inv(normal + _LEAST_CONTRAST * np.eye(len(rows)))
         self._contrast = max(float(level @ level), 1e-6)
 
     def __call__(self, image: Image) -> Move | None:
@@ -202,21 +223,25 @@ class Tracker:
                 break
         else:
             return None
-        unexplained = float(left @ left - found @ step)
-        if unexplained > (1 - _EXPLAINED) * self._contrast or abs(shift) > _FARTHEST * self._d:
+        unexplained, gain = float(left @ left - found @ step), 1 + float(step[5])
+        seen = gain * gain * self._contrast
+        if gain < _LEAST_GAIN or unexplained > (1 - _EXPLAINED) * seen:
+            return None
+        if abs(shift) > _FARTHEST * self._d:
             return None
         self._turn, self._shift = turn, shift
         noise = float(np.sqrt(max(unexplained, 0.0) / len(left)))
-        return self._in_source(middle, self._lids(small, noise))
+        return self._in_source(middle, self._lids(small, gain, noise))
 
-    def _lids(self, small: Floats, noise: float) -> bool:
-        """Whether the eyes' openings have changed by more than noise."""
+    def _lids(self, small: Floats, gain: float, noise: float) -> bool:
+        """Whether the eyes' openings have changed by more than light and noise."""
         change = np.empty_like(self._eyes.values)
         where = (self._turn, _middle(small) + self._shift)
         if not len(change) or not _difference(
             small, self._eyes.at, self._eyes.values, *where, change
         ):
             return True
+        change -= np.float32(gain - 1) * self._eyes.values
         return float(np.abs(change - change.mean()).mean()) > noise + _LIDS_MOVE
 
     def _in_source(self, middle: complex, lids: bool) -> Move:
@@ -244,58 +269,17 @@ class Look:
         openness: float,
         pose: tuple[float, float, float],
     ) -> None:
-        self.pts = item.stamp.pts
         self.landmarks = landmarks
         self.frame = frame
         self.openness = openness
         self.pose = pose
         self._key: Frame | None = item  # until it is known that there are frames in between
         self._tracker: Tracker | None = None
-        self._last: tuple[int, Move | None] = (item.stamp.frame, None)
-
-    @property
-    def carried(self) -> bool:
-        """Whether frames were asked for since."""
-        return self._tracker is not None
 
     def move(self, item: Frame) -> Move | None:
-        """``Tracker``'s answer for ``item``, worked out once."""
+        """The movement from the key frame to ``item``; None when it is not clear."""
         if self._tracker is None:
             assert self._key is not None
             self._tracker = Tracker(self._key.image, self.landmarks, self.frame.d)
             self._key = None
-        if self._last[0] != item.stamp.frame:
-            self._last = (item.stamp.frame, self._tracker(item.image))
-        return self._last[1]
-
-
-def steadied(look: Look, item: Frame, frame: Similarity, within_s: float) -> Similarity:
-    """``frame``, as the landmarks of ``item`` give it, averaged with what it moved here from.
-
-    Looks are fewer than frames, and their jitter would no longer average out in the curves;
-    the picture tells the movement from look to look better than the landmarks do. As they
-    are where frames are as many as looks, where the picture does not tell, and where both
-    disagree.
-
-    Args:
-        look: the one before.
-        item: the frame.
-        frame: its eye-corner frame.
-        within_s: an older look is not asked, source time.
-    """
-    since = item.stamp.pts - look.pts
-    move = look.move(item) if look.carried and 0 < since < within_s else None
-    if move is None:
-        return frame
-    told = move.frame(look.frame)
-    off = complex(*frame.origin) - complex(*told.origin)
-    if abs(off) > _DISAGREE * frame.d or abs(frame.d - told.d) > _DISAGREE * frame.d:
-        return frame
-    weight = 1 - float(np.exp(-since / _STEADY_S))
-    origin = complex(*told.origin) + weight * off
-    return replace(
-        frame,
-        origin=(origin.real, origin.imag),
-        d=told.d + weight * (frame.d - told.d),
-        roll=told.roll + weight * (frame.roll - told.roll),
-    )
+        return self._tracker(item.image)
