@@ -90,6 +90,7 @@ def _face(config: Config) -> Stage:
         lost_after_s=config.face.lost_after_s,
         method=config.method,
         whole=_wants_whole(config),
+        landmarks_s=config.face.landmarks_s,
     )
 
 

@@ -40,6 +40,9 @@ class FaceConfig(_Section):
 
     task: Path | None = Field(None, description="a MediaPipe FaceLandmarker .task file")
     lost_after_s: float = Field(0.25, ge=0, description="a face unseen for longer is lost")
+    landmarks_s: float = Field(
+        0.016, ge=0, le=0.05, description="mespot: seconds between landmarks; 0: every frame"
+    )
 
 
 class MotionConfig(_Section):

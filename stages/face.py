@@ -21,7 +21,8 @@ from stages.landmarks import (
     RIGHT_OUTER_EYE,
     Landmarker,
 )
-from stages.region import Similarity, crop_face, crop_whole, similarity
+from stages.region import Similarity, crop_all, crop_face, similarity
+from stages.tracking import Look
 
 _REMEMBERED_S = 2.0  # a face that returns within this time and near its place keeps its id
 _NEAR_D = 1.5  # "near": within so many eye distances
@@ -49,6 +50,7 @@ class _Track:
     seen: Stamp
     visible: bool
     alignment: Alignment
+    look: Look | None = None  # the last one of the landmarker
 
 
 class FaceStage:
@@ -62,6 +64,9 @@ class FaceStage:
             ``paper`` uses the two outer eye corners of each frame alone.
         min_eye_distance: faces with fewer px between the outer eye corners are ignored.
         whole: crop the whole face as well; recognisers may want it, spotting does not.
+        landmarks_s: source time between two looks of the landmarker, if the picture tells how
+            the faces move in between (``stages.tracking``); 0: every frame. ``paper``
+            looks at every frame.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class FaceStage:
         method: Literal["mespot", "paper"] = "mespot",
         min_eye_distance: float = 20.0,
         whole: bool = False,
+        landmarks_s: float = 0.0,
     ) -> None:
         self._landmarker = landmarker
         self._max_faces = max_faces
@@ -79,11 +85,42 @@ class FaceStage:
         self._method = method
         self._min_eye_distance = min_eye_distance
         self._whole = whole
+        self._landmarks_s = 0.0 if method == "paper" else landmarks_s
+        self._looked = -np.inf  # source time of the last look
         self._tracks: list[_Track] = []
         self._next = 0
 
     def process(self, item: Frame) -> Iterable[Face | FaceState]:
         """Faces of one frame, in order of their ids."""
+        carried = self._carried(item)
+        return self._look(item) if carried is None else carried
+
+    def _carried(self, item: Frame) -> list[Face] | None:
+        """Every face where the picture says that it is now; None: it takes a look."""
+        if not 0 < item.stamp.pts - self._looked < self._landmarks_s:
+            return None
+        visible = [track for track in self._tracks if track.visible]
+        if not visible or any(track.seen.pts < self._looked for track in visible):
+            return None
+        faces: list[Face] = []
+        frames: list[tuple[_Track, Similarity]] = []
+        for track in sorted(visible, key=lambda track: track.number):
+            look = track.look
+            move = look.move(item) if look is not None else None
+            if look is None or move is None or move.lids:
+                return None
+            frame = move.frame(look.frame)
+            frames.append((track, frame))
+            yaw, pitch, roll = look.pose
+            pose = (yaw, pitch, roll + float(np.degrees(np.angle(move.turn))))
+            points = move.points(look.landmarks)
+            faces.append(self._face(item, track, points, frame, look.openness, pose))
+        for track, frame in frames:
+            track.middle, track.d, track.seen = np.array(frame.origin), frame.d, item.stamp
+        return faces
+
+    def _look(self, item: Frame) -> list[Face | FaceState]:
+        """Faces where the landmarker sees them."""
         found = self._landmarker.detect(item.image, item.stamp.pts)
         eyes = [(points, similarity(points)) for points in found]
         eyes = [(p, s) for p, s in eyes if s.d >= self._min_eye_distance][: self._max_faces]
@@ -91,6 +128,7 @@ class FaceStage:
         out: list[Face | FaceState] = list(self._lost(item.stamp))
         for index in sorted(pairs, key=lambda i: pairs[i].number):
             out += self._seen(item, eyes[index][0], eyes[index][1], pairs[index])
+        self._looked = item.stamp.pts
         return out
 
     def flush(self) -> Iterable[Face | FaceState]:
@@ -101,6 +139,7 @@ class FaceStage:
         """Forget every face."""
         self._tracks.clear()
         self._next = 0
+        self._looked = -np.inf
 
     def _assign(self, eyes: list[Similarity], stamp: Stamp) -> dict[int, _Track]:
         """Nearest track for each face found, nearest pair first; new tracks for the rest."""
@@ -133,7 +172,7 @@ class FaceStage:
         for track in self._tracks:
             if track.visible and stamp.pts - track.seen.pts > self._lost_after_s:
                 track.visible = False
-                track.alignment = Alignment()
+                track.alignment, track.look = Alignment(), None
                 yield FaceState(stamp, track.number, False)
 
     def _seen(
@@ -143,19 +182,29 @@ class FaceStage:
         if not track.visible:
             track.visible = True
             yield FaceState(item.stamp, track.number, True)
-        frame = track.alignment(points, item.stamp.pts) if self._method == "mespot" else eye
-        eye_crop, mouth_crop = crop_face(item.image, frame)
-        yield Face(
-            item.stamp,
-            track.number,
-            eye_crop,
-            mouth_crop,
-            points,
-            frame.d,
-            eye_openness(points),
-            head_pose(points, item.image.shape[1], item.image.shape[0]),
-            crop_whole(item.image, frame) if self._whole else None,
-        )
+        frame = eye
+        if self._method == "mespot":
+            frame = track.alignment(points, item.stamp.pts)
+        openness = eye_openness(points)
+        pose = head_pose(points, item.image.shape[1], item.image.shape[0])
+        track.look = Look(item, points, frame, openness, pose) if self._landmarks_s else None
+        yield self._face(item, track, points, frame, openness, pose)
+
+    def _face(
+        self,
+        item: Frame,
+        track: _Track,
+        points: Floats,
+        frame: Similarity,
+        openness: float,
+        pose: tuple[float, float, float],
+    ) -> Face:
+        whole = None
+        if self._whole:
+            eye, mouth, whole = crop_all(item.image, frame)
+        else:
+            eye, mouth = crop_face(item.image, frame)
+        return Face(item.stamp, track.number, eye, mouth, points, frame.d, openness, pose, whole)
 
 
 def eye_openness(landmarks: Floats) -> float:

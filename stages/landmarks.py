@@ -76,10 +76,35 @@ def _rgb(image: npt.NDArray[np.uint8]) -> Any:
     return cv2.cvtColor(image, code)
 
 
-def _points(landmarks: Any, shape: tuple[int, ...]) -> Floats:
+# a NormalizedLandmark as its list is written: tag and length, then x, y, z, each behind its tag
+_WRITTEN = np.dtype(
+    {
+        "names": ["head", "x_tag", "x", "y_tag", "y", "z_tag", "z"],
+        "formats": ["S2", "S1", "<f4", "S1", "<f4", "S1", "<f4"],
+    }
+)
+_TAGS = {"head": b"\x0a\x0f", "x_tag": b"\x0d", "y_tag": b"\x15", "z_tag": b"\x1d"}
+
+
+def _read(written: bytes) -> npt.NDArray[np.float32] | None:
+    """x, y of each landmark of a serialised list; None when it is written otherwise."""
+    if len(written) % _WRITTEN.itemsize:
+        return None
+    rows = np.frombuffer(written, _WRITTEN)
+    if not all((rows[name] == tag).all() for name, tag in _TAGS.items()):
+        return None
+    return np.asarray(np.stack([rows["x"], rows["y"]], axis=1), np.float32)
+
+
+def _points(found: Any, shape: tuple[int, ...]) -> Floats:
+    """(468, 2) px from a NormalizedLandmarkList."""
+    points = _read(found.SerializeToString())  # a tenth of the time of 468 objects
+    return _scaled([(p.x, p.y) for p in found.landmark] if points is None else points, shape)
+
+
+def _scaled(points: Any, shape: tuple[int, ...]) -> Floats:
     height, width = shape[:2]
-    points = np.array([(p.x, p.y) for p in landmarks[:POINTS]], np.float32)
-    return points * np.array([width, height], np.float32)
+    return np.asarray(points, np.float32)[:POINTS] * np.array([width, height], np.float32)
 
 
 def import_mediapipe() -> Any:
@@ -117,7 +142,7 @@ class FaceMeshLandmarker:
         """See ``Landmarker.detect``."""
         del pts
         result = self._mesh.process(_rgb(image))
-        return [_points(f.landmark, image.shape) for f in result.multi_face_landmarks or ()]
+        return [_points(face, image.shape) for face in result.multi_face_landmarks or ()]
 
     def close(self) -> None:
         """Free the model."""
@@ -162,7 +187,7 @@ class TaskLandmarker:
         self._last_ms = max(self._last_ms + 1, round(pts * 1000))
         data = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=_rgb(image))
         result = self._landmarker.detect_for_video(data, self._last_ms)
-        return [_points(face, image.shape) for face in result.face_landmarks]
+        return [_scaled([(p.x, p.y) for p in face], image.shape) for face in result.face_landmarks]
 
     def close(self) -> None:
         """Free the model."""

@@ -9,6 +9,7 @@ the whole face, 2 d x 2 d at 112 px per d, with half height between eyes and mou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from stages.items import Floats, Grey
 from stages.landmarks import LEFT_OUTER_EYE, NOSE_BASE, RIGHT_OUTER_EYE
+from stages.warp import Cutter
 
 EYE_SIZE = (280, 240)  # w, h
 MOUTH_SIZE = (260, 160)
@@ -27,6 +29,7 @@ GAMMAS = (0.2, 0.6, 0.2, 0.6)
 _MOUTH_BELOW_NOSE = 0.25  # d; lip line to nose base of a neutral frontal face
 _FACE_BELOW_EYES = 0.45  # d; centre of the face crop: brows to chin
 _MARGIN = 4
+_ALIASES = 1.5  # source px per px of a crop from which on it is blurred before
 
 
 @dataclass(frozen=True)
@@ -72,61 +75,87 @@ def similarity(landmarks: Floats, roll: bool = True) -> Similarity:
     return Similarity((float(middle[0]), float(middle[1])), d, angle, nose)
 
 
-def _warp_matrix(
-    face: Similarity, size: tuple[int, int], below: float, px_per_d: float
-) -> npt.NDArray[np.float64]:
-    """2x3 map from crop px (pixel centres) to source px.
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """One crop: its map to the image, its size (w, h), source px per px of it."""
 
-    ``below``: the crop's centre lies so many d below the origin.
-    """
-    scale = face.d / px_per_d
-    cos, sin = np.cos(face.roll) * scale, np.sin(face.roll) * scale
-    rotation = np.array([[cos, -sin], [sin, cos]])
-    # continuous crop coordinate u stands for pixel index u - 0.5
-    centre = np.array([size[0] / 2 - 0.5, size[1] / 2 - 0.5 - below * px_per_d])
-    shift = np.array(face.origin) - rotation @ centre
-    return np.column_stack([rotation, shift])
+    matrix: npt.NDArray[np.float64]  # 2x3, crop px (pixel centres) to source px
+    size: tuple[int, int]
+    scale: float
+
+    @classmethod
+    def of(cls, face: Similarity, size: tuple[int, int], below: float, px_per_d: float) -> _Window:
+        """``below``: the crop's centre lies so many d below the origin."""
+        scale = face.d / px_per_d
+        cos, sin = np.cos(face.roll) * scale, np.sin(face.roll) * scale
+        rotation = np.array([[cos, -sin], [sin, cos]])
+        # continuous crop coordinate u stands for pixel index u - 0.5
+        centre = np.array([size[0] / 2 - 0.5, size[1] / 2 - 0.5 - below * px_per_d])
+        shift = np.array(face.origin) - rotation @ centre
+        return cls(np.column_stack([rotation, shift]), size, scale)
+
+    def corners(self) -> npt.NDArray[np.float64]:
+        """(4, 2) source px."""
+        width, height = self.size
+        ends = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
+        return np.asarray(ends @ self.matrix.T)
+
+    def moved(self, low: npt.NDArray[np.int_]) -> npt.NDArray[np.float64]:
+        """The map into the patch that begins at ``low``."""
+        matrix = self.matrix.copy()
+        matrix[:, 2] -= low
+        return matrix
 
 
-def _grey_patch(
-    image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], size: tuple[int, int]
-) -> tuple[Grey, npt.NDArray[np.float64]]:
-    """The part of ``image`` under the crop as grey, and the map into it."""
-    corners = np.array([[0, 0, 1], [size[0], 0, 1], [0, size[1], 1], [size[0], size[1], 1]])
-    reached = corners @ matrix.T
-    height, width = image.shape[:2]
-    limit = np.array([width, height])
+def _patch(
+    image: npt.NDArray[np.uint8], windows: Sequence[_Window]
+) -> tuple[Grey, npt.NDArray[np.int_]]:
+    """The part of ``image`` under the windows as grey, and its upper left corner."""
+    reached = np.concatenate([window.corners() for window in windows])
+    limit = np.array(image.shape[1::-1])
     low = np.clip(np.floor(reached.min(axis=0)) - _MARGIN, 0, limit - 1).astype(int)
     high = np.clip(np.ceil(reached.max(axis=0)) + _MARGIN, low + 1, limit).astype(int)
     patch = image[low[1] : high[1], low[0] : high[0]]
     if patch.ndim == 3:
         patch = np.asarray(cv2.cvtColor(patch, cv2.COLOR_BGR2GRAY), np.uint8)
-    moved = matrix.copy()
-    moved[:, 2] -= low
-    return np.ascontiguousarray(patch), moved
+    return np.ascontiguousarray(patch), low
 
 
-def _crop(
-    image: npt.NDArray[np.uint8],
-    face: Similarity,
-    size: tuple[int, int],
-    below: float,
-    px_per_d: float = PX_PER_D,
-) -> Grey:
-    matrix = _warp_matrix(face, size, below, px_per_d)
-    patch, matrix = _grey_patch(image, matrix, size)
-    scale = face.d / px_per_d
-    if scale > 1.5:  # otherwise a large face would alias
-        sigma = 0.5 * np.sqrt(scale * scale - 1)
-        patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), sigma), np.uint8)
-    crop = cv2.warpAffine(
-        patch,
-        matrix,
-        size,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(crop, np.uint8)
+def _cut(image: npt.NDArray[np.uint8], windows: Sequence[_Window]) -> list[Grey]:
+    """The windows, from one patch of ``image``."""
+    patch, low = _patch(image, windows)
+    cutter = Cutter(patch)
+    return [cutter(window.moved(low), window.size) for window in windows]
+
+
+def _blurred(image: npt.NDArray[np.uint8], window: _Window) -> Grey:
+    """A window that shrinks the image, which would alias."""
+    patch, low = _patch(image, [window])
+    sigma = 0.5 * np.sqrt(window.scale * window.scale - 1)
+    patch = np.asarray(cv2.GaussianBlur(patch, (0, 0), sigma), np.uint8)
+    return Cutter(patch)(window.moved(low), window.size)
+
+
+def _crops(image: npt.NDArray[np.uint8], windows: Sequence[_Window]) -> list[Grey]:
+    fine = [window for window in windows if window.scale <= _ALIASES]
+    cut = iter(_cut(image, fine) if fine else [])
+    return [
+        next(cut) if window.scale <= _ALIASES else _blurred(image, window) for window in windows
+    ]
+
+
+def _eye(face: Similarity) -> _Window:
+    g1, g2, g3, g4 = GAMMAS
+    assert g1 == g3, "the crop is centred on the eyes"
+    return _Window.of(face, EYE_SIZE, (g4 - g2) / 2, PX_PER_D)
+
+
+def _mouth(face: Similarity) -> _Window:
+    return _Window.of(face, MOUTH_SIZE, face.nose + _MOUTH_BELOW_NOSE, PX_PER_D)
+
+
+def _whole(face: Similarity) -> _Window:
+    return _Window.of(face, FACE_SIZE, _FACE_BELOW_EYES, FACE_PX_PER_D)
 
 
 def crop_face(image: npt.NDArray[np.uint8], face: Similarity) -> tuple[Grey, Grey]:
@@ -136,10 +165,7 @@ def crop_face(image: npt.NDArray[np.uint8], face: Similarity) -> tuple[Grey, Gre
         image: (h, w) grey or (h, w, 3) BGR uint8.
         face: the eye-corner frame.
     """
-    g1, g2, g3, g4 = GAMMAS
-    assert g1 == g3, "the crop is centred on the eyes"
-    eye = _crop(image, face, EYE_SIZE, (g4 - g2) / 2)
-    mouth = _crop(image, face, MOUTH_SIZE, face.nose + _MOUTH_BELOW_NOSE)
+    eye, mouth = _crops(image, [_eye(face), _mouth(face)])
     return eye, mouth
 
 
@@ -153,7 +179,13 @@ def crop_whole(image: npt.NDArray[np.uint8], face: Similarity) -> Grey:
         image: (h, w) grey or (h, w, 3) BGR uint8.
         face: the eye-corner frame.
     """
-    return _crop(image, face, FACE_SIZE, _FACE_BELOW_EYES, FACE_PX_PER_D)
+    return _crops(image, [_whole(face)])[0]
+
+
+def crop_all(image: npt.NDArray[np.uint8], face: Similarity) -> tuple[Grey, Grey, Grey]:
+    """``crop_face`` and ``crop_whole`` in one go, which costs less."""
+    eye, mouth, whole = _crops(image, [_eye(face), _mouth(face), _whole(face)])
+    return eye, mouth, whole
 
 
 def crop_regions(

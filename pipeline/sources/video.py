@@ -17,7 +17,7 @@ from pipeline.sources.pace import Recorded
 from stages.items import Frame
 
 _NO_VIDEO = {"tty", "bin", "ansi"}  # FFmpeg renders text files as films
-_THREADS = 2
+_LARGE = 1920 * 1088  # px; smaller frames are decoded with less work on one thread than on two
 _FALLBACK_FPS = 30.0
 _FASTEST_FPS = 1000.0  # a higher nominal rate is a time base that passes for a rate
 _RESET_S = 1.0  # a step back beyond this is a clock that began anew
@@ -141,8 +141,9 @@ class VideoSource(Recorded):
         self._path = path
         self._container = self._open()
         self._video = video_stream(self._container, str(path))
-        self._video.codec_context.thread_type = "AUTO"
-        self._video.codec_context.thread_count = _THREADS
+        context = self._video.codec_context
+        context.thread_type = "AUTO"
+        context.thread_count = 2 if context.width * context.height > _LARGE else 1
         self.fps = nominal_rate(self._video)
         self._rate = self.fps or _FALLBACK_FPS
         self._image_of = Images()

@@ -9,6 +9,7 @@ from stages.region import (
     EYE_SIZE,
     FACE_SIZE,
     MOUTH_SIZE,
+    crop_all,
     crop_face,
     crop_regions,
     crop_whole,
@@ -166,3 +167,31 @@ def test_a_whole_face_that_leaves_the_image_is_cropped() -> None:
     image = np.random.default_rng(2).integers(0, 255, (120, 160, 3), np.uint8)
     face = similarity(_landmarks((-20.0, 10.0), (80.0, 10.0)))
     assert crop_whole(image, face).shape == (224, 224)
+
+
+@pytest.mark.parametrize("d", [60.0, 126.0, 250.0, 400.0])
+@pytest.mark.parametrize("middle", [(320.0, 200.0), (90.0, 30.0)])
+def test_all_crops_in_one_go_are_those_made_one_by_one(
+    d: float, middle: tuple[float, float]
+) -> None:
+    rough = np.random.default_rng(6).integers(0, 255, (480, 640, 3), np.uint8)
+    image = np.asarray(cv2.GaussianBlur(rough, (0, 0), 2), np.uint8)
+    x, y = middle
+    face = similarity(_landmarks((x - d / 2, y - 4), (x + d / 2, y + 4)))
+    apart = (*crop_face(image, face), crop_whole(image, face))
+    for a, b in zip(crop_all(image, face), apart, strict=True):
+        assert np.array_equal(a, b)
+    # and what the picture shows there, by OpenCV from the whole grey image
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if d < 300:
+        cos, sin = np.cos(face.roll) * face.d / 200, np.sin(face.roll) * face.d / 200
+        turn = np.array([[cos, -sin], [sin, cos]])
+        shift = np.array(face.origin) - turn @ (139.5, 119.5)
+        seen = cv2.warpAffine(
+            grey,
+            np.column_stack([turn, shift]),
+            EYE_SIZE,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        assert np.array_equal(apart[0], seen)
