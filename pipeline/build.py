@@ -84,7 +84,7 @@ def _face(config: Config) -> Stage:
         if task is None
         else TaskLandmarker(task, max_faces=config.faces)
     )
-    return FaceStage(
+    stage = FaceStage(
         landmarker,
         max_faces=config.faces,
         lost_after_s=config.face.lost_after_s,
@@ -92,6 +92,8 @@ def _face(config: Config) -> Stage:
         whole=_wants_whole(config),
         landmarks_s=config.face.landmarks_s,
     )
+    stage.warm_up()
+    return stage
 
 
 def _motion(config: Config) -> Stage:

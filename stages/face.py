@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stages import tracking
 from stages.alignment import Alignment
 from stages.items import Face, FaceState, Floats, Frame, Stamp
 from stages.landmarks import (
@@ -22,7 +23,6 @@ from stages.landmarks import (
     Landmarker,
 )
 from stages.region import Similarity, crop_all, crop_face, similarity
-from stages.tracking import Look
 
 _REMEMBERED_S = 2.0  # a face that returns within this time and near its place keeps its id
 _NEAR_D = 1.5  # "near": within so many eye distances
@@ -50,7 +50,7 @@ class _Track:
     seen: Stamp
     visible: bool
     alignment: Alignment
-    look: Look | None = None  # the last one of the landmarker
+    look: tracking.Look | None = None  # the last one of the landmarker
 
 
 class FaceStage:
@@ -89,6 +89,12 @@ class FaceStage:
         self._looked = -np.inf  # source time of the last look
         self._tracks: list[_Track] = []
         self._next = 0
+
+    def warm_up(self) -> None:
+        """Compile and touch the kernels, so that the first frame is not late."""
+        crop_face(np.zeros((480, 640), np.uint8), Similarity((320.0, 200.0), 100.0, 0.0, 0.5))
+        if self._landmarks_s:
+            tracking.warm_up()
 
     def process(self, item: Frame) -> Iterable[Face | FaceState]:
         """Faces of one frame, in order of their ids."""
@@ -187,7 +193,9 @@ class FaceStage:
             frame = track.alignment(points, item.stamp.pts)
         openness = eye_openness(points)
         pose = head_pose(points, item.image.shape[1], item.image.shape[0])
-        track.look = Look(item, points, frame, openness, pose) if self._landmarks_s else None
+        track.look = (
+            tracking.Look(item, points, frame, openness, pose) if self._landmarks_s else None
+        )
         yield self._face(item, track, points, frame, openness, pose)
 
     def _face(

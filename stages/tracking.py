@@ -283,3 +283,12 @@ class Look:
             self._tracker = Tracker(self._key.image, self.landmarks, self.frame.d)
             self._key = None
         return self._tracker(item.image)
+
+
+def warm_up() -> None:
+    """Compile and touch the kernels, so that the first frames are not late."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (240, 320), np.uint8)
+    landmarks = np.full((468, 2), 120, np.float32)
+    landmarks[list(_STABLE)] = rng.uniform(60, 180, (len(_STABLE), 2))
+    Tracker(image, landmarks, 60.0)(image)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.synthesis import Expression, HeadMotion, Scene, SyntheticFace
+from stages import tracking, warp
 from stages.face import FaceStage
 from stages.items import Face, FaceState, Floats, Frame, Stamp
 from stages.landmarks import FaceMeshLandmarker
@@ -261,3 +262,13 @@ def test_a_movement_is_a_similarity_of_the_frame() -> None:
     assert frame.d == pytest.approx(55)
     assert frame.roll == pytest.approx(0.3)
     assert complex(*frame.origin) == pytest.approx(11 * np.exp(0.2j) + 3 - 2j)
+
+
+def test_nothing_is_left_to_compile_after_the_warm_up(key: tuple[np.ndarray, Floats]) -> None:
+    FaceStage(Counted(key[1]), landmarks_s=0.016).warm_up()
+    kernels = (tracking._difference, tracking._discs, warp._pack, warp._inside)
+    before = [len(kernel.signatures) for kernel in kernels]
+    assert min(before) > 0
+    stage = FaceStage(Counted(key[1]), whole=True, landmarks_s=0.016)
+    _faces(stage, _frames(key[0], [i / FPS for i in range(6)]))
+    assert [len(kernel.signatures) for kernel in kernels] == before
