@@ -70,9 +70,8 @@ class Layer:
         self._rows = _zeros(3 * stride)
         self._damping = _zeros(stride)
         self._damping[pad : pad + width] = _damping(width)
-        scratch = np.zeros(2 * stride, np.int32), _zeros(made.ring * PLANES * stride)
-        sums = np.zeros(PLANES * stride), _zeros(6 * stride), _zeros(PLANES * stride)
-        self._scratch = (*scratch, *sums)
+        equations, totals = _zeros(made.ring * PLANES * stride), np.zeros(PLANES * stride)
+        self._scratch = equations, totals, _zeros(6 * stride), _zeros(PLANES * stride)
         self._along = _damping(height)
 
     def expand_into(self, out: Floats) -> None:

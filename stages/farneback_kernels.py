@@ -5,9 +5,10 @@ stride, a constant of the compiled code: so the compiler knows which accesses ca
 makes every loop over a row a loop over vectors. A row of several planes holds them one behind the
 other. ``pad`` columns on each side belong to nobody; loops run over their edge into them.
 
-A pixel's displaced place in the other image lies, between its neighbours, at a fraction. Pixels
-with the same whole displacement are a *run*; within one, the neighbours lie side by side as well,
-and nothing has to be gathered.
+A pixel's displaced place in the other image lies between four neighbours. Pixels of a row that
+are displaced by the same whole number of px, give or take one, are a *run*: their neighbours lie
+side by side as well, and nothing has to be gathered. Three along each axis hold the two that count,
+whatever the sign of the fraction; the third gets weight 0.
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def _expander(stride: int, pad: int, expansion: Expansion) -> Kernel:
 
 @_paste
 def _between(r1, i, row, left, centre, right, up, middle, down):  # type: ignore[no-untyped-def]
-    """Bilinear value at a fraction of -1/2..1/2 from i + 1 + row, ``row`` floats a row."""
+    """Bilinear value at a fraction of -1..1 from i + 1 + row, ``row`` floats a row."""
     a, b = i + uint64(row), i + uint64(2 * row)
     above = left * r1[i] + centre * r1[i + uint64(1)] + right * r1[i + uint64(2)]
     at = left * r1[a] + centre * r1[a + uint64(1)] + right * r1[a + uint64(2)]
@@ -256,18 +257,35 @@ def _outside(r0, flow, damping, along, y, a, b, m, o, stride, pad):  # type: ign
 
 
 @_paste
-def _equations(r0, r1, flow, damping, along, y, h, w, whole, m, o, stride, pad):  # type: ignore[no-untyped-def]
+def _reach(flow, x, end, whole_x, whole_y, stride):  # type: ignore[no-untyped-def]
+    """The first column from x on whose displacement is more than 1 px from (ix, iy)."""
+    while x + _LANES <= end:
+        most = _ZERO
+        for t in range(uint64(_LANES)):
+            most = max(most, abs(flow[uint64(x) + t] - whole_x))
+            most = max(most, abs(flow[uint64(x + stride) + t] - whole_y))
+        if most > _ONE:
+            break
+        x += _LANES
+    while x < end:
+        if abs(flow[uint64(x)] - whole_x) > _ONE:
+            break
+        if abs(flow[uint64(x + stride)] - whole_y) > _ONE:
+            break
+        x += 1
+    return x
+
+
+@_paste
+def _equations(r0, r1, flow, damping, along, y, h, w, m, o, stride, pad):  # type: ignore[no-untyped-def]
     """Normal equations of row y, run by run, into the row of ``m`` that begins at ``o``."""
-    first = uint64(2 * y * stride + pad)
-    for x in range(uint64(w)):
-        whole[x] = int32(np.rint(flow[first + x]))
-        whole[x + uint64(stride)] = int32(np.rint(flow[first + x + uint64(stride)]))
+    first = 2 * y * stride + pad
     x0 = 0
     while x0 < w:
-        ix, iy = whole[uint64(x0)], whole[uint64(x0 + stride)]
-        x1 = x0 + 1
-        while x1 < w and whole[uint64(x1)] == ix and whole[uint64(x1 + stride)] == iy:
-            x1 += 1
+        whole_x = np.rint(flow[uint64(first + x0)])
+        whole_y = np.rint(flow[uint64(first + x0 + stride)])
+        x1 = _reach(flow, first + x0 + 1, first + w, whole_x, whole_y, stride) - first
+        ix, iy = int(whole_x), int(whole_y)
         a, b = max(x0, -ix), min(x1, w - ix)
         if y + iy < 0 or y + iy >= h or a >= b:
             a = b = x1
@@ -309,11 +327,11 @@ def _boxed(stride: int, pad: int, window: Window) -> Kernel:
     share = 1.0 / (side * side)
 
     @njit(**_options)
-    def refine(r0, r1, flow, damping, along, height, width, iterations, whole, m, total, t, sums):  # type: ignore[no-untyped-def]
+    def refine(r0, r1, flow, damping, along, height, width, iterations, m, total, t, sums):  # type: ignore[no-untyped-def]
         """Iterate ``flow``, rows of two planes x and y, of two expansions.
 
         damping, along: weights of columns (stride,) and rows (height,); the rest is scratch:
-        whole (2 planes) int32, m (``ring`` rows of 5 planes), total (5 planes) float64,
+        m (``ring`` rows of 5 planes), total (5 planes) float64,
         t (6 planes), sums (5 planes).
         """
         w = uint64(width)
@@ -350,9 +368,7 @@ def _boxed(stride: int, pad: int, window: Window) -> Kernel:
                 new = y + r + 1
                 if new < height:
                     o, e = new % ring * row, along[new]
-                    _equations(
-                        r0, r1, flow, damping, e, new, height, width, whole, m, o, stride, pad
-                    )
+                    _equations(r0, r1, flow, damping, e, new, height, width, m, o, stride, pad)
                 if y >= 0:
                     gain = uint64(min(new, height - 1) % ring * row)
                     loss = uint64(max(y - r, 0) % ring * row)
@@ -370,7 +386,7 @@ def _weighted(stride: int, pad: int, window: Window) -> Kernel:
     ring, row = 2 * r + 2, PLANES * stride
 
     @njit(**_options)
-    def refine(r0, r1, flow, damping, along, height, width, iterations, whole, m, total, t, sums):  # type: ignore[no-untyped-def]
+    def refine(r0, r1, flow, damping, along, height, width, iterations, m, total, t, sums):  # type: ignore[no-untyped-def]
         """As with a box."""
         w = uint64(width)
         for _ in range(iterations):
@@ -378,9 +394,7 @@ def _weighted(stride: int, pad: int, window: Window) -> Kernel:
                 new = y + r
                 if new < height:
                     o, e = new % ring * row, along[new]
-                    _equations(
-                        r0, r1, flow, damping, e, new, height, width, whole, m, o, stride, pad
-                    )
+                    _equations(r0, r1, flow, damping, e, new, height, width, m, o, stride, pad)
                 if y < 0:
                     continue
                 for c in range(uint64(PLANES)):
