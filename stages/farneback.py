@@ -55,9 +55,13 @@ def layers(size: tuple[int, int], params: FarnebackParams) -> list[tuple[float, 
 class Layer:
     """Buffers of one pyramid layer, in the layout of ``farneback_kernels``."""
 
-    def __init__(self, scale: float, width: int, height: int, made: Kernels, n: int) -> None:
+    def __init__(
+        self, scale: float, size: tuple[int, int], made: Kernels, params: FarnebackParams
+    ) -> None:
+        width, height = size
+        n, iterations = params.poly_n, params.iterations
         self.scale = scale
-        self.size = (width, height)
+        self.size = size
         self._kernels, self._n = made, n
         stride, pad = made.stride, made.pad
         self.reference = _zeros((height + 2) * PLANES * stride)
@@ -72,6 +76,7 @@ class Layer:
         self._damping[pad : pad + width] = _damping(width)
         equations, totals = _zeros(made.ring * PLANES * stride), np.zeros(PLANES * stride)
         self._scratch = equations, totals, _zeros(6 * stride), _zeros(PLANES * stride)
+        self._iterations = iterations
         self._along = _damping(height)
 
     def expand_into(self, out: Floats) -> None:
@@ -81,12 +86,12 @@ class Layer:
         self._padded[self._n + height :] = self._padded[self._n + height - 1]
         self._kernels.expand(self._padded.reshape(-1), self._rows, out, height, width)
 
-    def refine(self, iterations: int) -> None:
+    def refine(self) -> None:
         """Iterate ``flow`` in place."""
         width, height = self.size
         fields = self.reference, self.expansion, self._flow
         weights = self._damping, self._along
-        self._kernels.refine(*fields, *weights, height, width, iterations, *self._scratch)
+        self._kernels.refine(*fields, *weights, height, width, self._iterations, *self._scratch)
 
     def start_from(self, coarse: Layer, pyr_scale: float) -> None:
         """Take the coarser layer's flow as the beginning."""
@@ -131,7 +136,7 @@ class Farneback:
             Expansion(params.poly_n, params.poly_sigma),
             Window(params.winsize // 2, params.gaussian),
         )
-        self._layers = [Layer(*layer, made, params.poly_n) for layer in layers(size, params)]
+        self._layers = [Layer(s, (w, h), made, params) for s, w, h in layers(size, params)]
         self._image = np.empty(size[::-1], np.float32)
         self._blurred = np.empty(size[::-1], np.float32)
         self._flow = np.empty((*size[::-1], 2), np.float32)
@@ -154,7 +159,7 @@ class Farneback:
                 layer.flow[...] = 0
             else:
                 layer.start_from(coarse, self._params.pyr_scale)
-            layer.refine(self._params.iterations)
+            layer.refine()
             coarse = layer
         assert coarse is not None
         interleave(coarse.flow, self._scale, self._flow)

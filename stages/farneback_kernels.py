@@ -85,8 +85,9 @@ class Kernels:
 
 def layout(width: int, expansion: Expansion, window: Window) -> tuple[int, int]:
     """(stride, pad) for images of ``width``; few strides, because each is compiled anew."""
+    edge = max(_LANES, 2 * expansion.n, 2 * window.r)  # a row's end is the next one's beginning
     pad = -(-max(_LANES, expansion.n, window.r) // _LANES) * _LANES
-    return -(-(width + 2 * pad) // 64) * 64, pad
+    return -(-(width + edge) // 32) * 32, pad
 
 
 def kernels(width: int, expansion: Expansion, window: Window) -> Kernels:
@@ -320,6 +321,51 @@ def interleave(planes, scale, out):  # type: ignore[no-untyped-def]
 # ---------------------------------------------------------------- windows
 
 
+@_paste
+def _first_totals(m, total, w, height, r, stride, pad):  # type: ignore[no-untyped-def]
+    """Sums over the window's rows about row 0, which stands for those above it too."""
+    for c in range(uint64(PLANES)):
+        o = c * uint64(stride) + uint64(pad)
+        for x in range(w):
+            total[o + x] = m[o + x] * (r + 1.0)
+        for k in range(1, r + 1):
+            b = uint64(min(k, height - 1) * PLANES * stride) + o
+            for x in range(w):
+                total[o + x] += m[b + x]
+
+
+@_paste
+def _slide(m, total, gain, loss, w, stride, pad):  # type: ignore[no-untyped-def]
+    """The window moves down: a row of equations comes, another goes."""
+    for c in range(uint64(PLANES)):
+        o = c * uint64(stride) + uint64(pad)
+        for x in range(w):
+            total[o + x] += m[gain + o + x] - m[loss + o + x]
+
+
+@_paste
+def _box_along(total, t, sums, w, r, steps, share, stride, pad):  # type: ignore[no-untyped-def]
+    """Sums along the row: of 2 columns, of 4, of 8, ..., and of those that make up the window."""
+    side = 2 * r + 1
+    for c in range(uint64(PLANES)):
+        o = c * uint64(stride) + uint64(pad)
+        for x in range(w):
+            t[x + uint64(pad)] = np.float32(total[o + x] * share)
+        _replicate(t, uint64(pad), w, r)
+        for k in range(1, steps):
+            half = 1 << (k - 1)
+            a = uint64((k - 1) * stride + pad - r)
+            for x in range(w + uint64(side - 2 * half)):
+                t[a + x + uint64(stride)] = t[a + x] + t[a + x + uint64(half)]
+        for x in range(w):
+            value, at = _ZERO, pad - r
+            for k in range(steps):
+                if side >> k & 1:
+                    value += t[x + uint64(k * stride + at)]
+                    at += 1 << k
+            sums[c * uint64(stride) + x] = value
+
+
 def _boxed(stride: int, pad: int, window: Window) -> Kernel:
     """``refine`` with a box: running sums down the image, sums of powers of two along it."""
     r, side = window.r, 2 * window.r + 1
@@ -331,51 +377,23 @@ def _boxed(stride: int, pad: int, window: Window) -> Kernel:
         """Iterate ``flow``, rows of two planes x and y, of two expansions.
 
         damping, along: weights of columns (stride,) and rows (height,); the rest is scratch:
-        m (``ring`` rows of 5 planes), total (5 planes) float64,
-        t (6 planes), sums (5 planes).
+        m (``ring`` rows of 5 planes), total (5 planes) float64, t (6 planes), sums (5 planes).
         """
         w = uint64(width)
         for _ in range(iterations):
             for y in range(-r - 1, height):
-                if y == 0:
-                    for c in range(uint64(PLANES)):
-                        o = c * uint64(stride) + uint64(pad)
-                        for x in range(w):
-                            total[o + x] = m[o + x] * (r + 1.0)
-                        for k in range(1, r + 1):
-                            b = uint64(min(k, height - 1) * row) + o
-                            for x in range(w):
-                                total[o + x] += m[b + x]
-                if y >= 0:
-                    for c in range(uint64(PLANES)):
-                        o = c * uint64(stride) + uint64(pad)
-                        for x in range(w):
-                            t[x + uint64(pad)] = np.float32(total[o + x] * share)
-                        _replicate(t, uint64(pad), w, r)
-                        for k in range(1, steps):
-                            half = 1 << (k - 1)
-                            a = uint64((k - 1) * stride + pad - r)
-                            for x in range(w + uint64(side - 2 * half)):
-                                t[a + x + uint64(stride)] = t[a + x] + t[a + x + uint64(half)]
-                        for x in range(w):
-                            value, at = _ZERO, pad - r
-                            for k in range(steps):
-                                if side >> k & 1:
-                                    value += t[x + uint64(k * stride + at)]
-                                    at += 1 << k
-                            sums[c * uint64(stride) + x] = value
-                    _solve(sums, flow, y, w, stride, pad)
                 new = y + r + 1
+                if y == 0:
+                    _first_totals(m, total, w, height, r, stride, pad)
+                if y >= 0:
+                    _box_along(total, t, sums, w, r, steps, share, stride, pad)
+                    _solve(sums, flow, y, w, stride, pad)
                 if new < height:
                     o, e = new % ring * row, along[new]
                     _equations(r0, r1, flow, damping, e, new, height, width, m, o, stride, pad)
                 if y >= 0:
                     gain = uint64(min(new, height - 1) % ring * row)
-                    loss = uint64(max(y - r, 0) % ring * row)
-                    for c in range(uint64(PLANES)):
-                        o = c * uint64(stride) + uint64(pad)
-                        for x in range(w):
-                            total[o + x] += m[gain + o + x] - m[loss + o + x]
+                    _slide(m, total, gain, uint64(max(y - r, 0) % ring * row), w, stride, pad)
 
     return refine  # type: ignore[no-any-return]
 
