@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
-import numpy as np
-
 from stages.farneback import Farneback, FarnebackParams, check
 from stages.items import Floats, Grey
 
@@ -26,12 +23,16 @@ class WindowFlow:
     Args:
         size: (w, h) of the crops in px, even.
         preset: ``exact`` is OpenCV's result at full size; ``fast`` runs at half size.
+        beside: flow of the same crops against another reference; what both need of a crop is
+            computed once, so nobody may write to it.
 
     Raises:
         ValueError: unknown preset or odd size.
     """
 
-    def __init__(self, size: tuple[int, int], preset: Preset) -> None:
+    def __init__(
+        self, size: tuple[int, int], preset: Preset, beside: WindowFlow | None = None
+    ) -> None:
         if preset not in ("exact", "fast"):
             raise ValueError(f"preset is exact or fast, not {preset!r}")
         if preset == "fast" and (size[0] % 2 or size[1] % 2):
@@ -39,8 +40,13 @@ class WindowFlow:
         self._full = size
         self._half = preset == "fast"
         inner = (size[0] // 2, size[1] // 2) if self._half else size
-        self._engine = Farneback(inner, FAST if self._half else EXACT, 1 / self.scale)
-        self._small = np.empty(inner[::-1], np.uint8)
+        self._engine: Farneback = Farneback(
+            inner,
+            FAST if self._half else EXACT,
+            1 / self.scale,
+            self._half,
+            None if beside is None else beside._engine,
+        )
         self.shape = (inner[1], inner[0], 2)  # of the flow
         self._referenced = False
 
@@ -49,20 +55,14 @@ class WindowFlow:
         """Size of the flow relative to the crop."""
         return 0.5 if self._half else 1.0
 
-    def _fitted(self, grey: Grey) -> Grey:
-        check(grey, self._full[::-1])
-        if not self._half:
-            return grey
-        cv2.resize(grey, self._small.shape[::-1], dst=self._small, interpolation=cv2.INTER_AREA)
-        return self._small
-
     def set_reference(self, grey: Grey) -> None:
         """Take ``grey`` (h, w) uint8 as the reference.
 
         Raises:
             ValueError: wrong size or type.
         """
-        self._engine.set_reference(self._fitted(grey))
+        check(grey, self._full[::-1])
+        self._engine.set_reference(grey)
         self._referenced = True
 
     def flow(self, grey: Grey) -> Floats:
@@ -75,4 +75,5 @@ class WindowFlow:
         """
         if not self._referenced:
             raise ValueError("set_reference comes before flow")
-        return self._engine.flow(self._fitted(grey))
+        check(grey, self._full[::-1])
+        return self._engine.flow(grey)

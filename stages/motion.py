@@ -53,9 +53,11 @@ class _Held:
 class _Flows:
     """Flow of both regions against one reference; reused from window to window."""
 
-    def __init__(self, preset: Literal["exact", "fast"]) -> None:
-        self.eye = WindowFlow(EYE_SIZE, preset)
-        self.mouth = WindowFlow(MOUTH_SIZE, preset)
+    def __init__(self, preset: Literal["exact", "fast"], beside: _Flows | None) -> None:
+        self.eye: WindowFlow = WindowFlow(EYE_SIZE, preset, None if beside is None else beside.eye)
+        self.mouth: WindowFlow = WindowFlow(
+            MOUTH_SIZE, preset, None if beside is None else beside.mouth
+        )
 
     def set_reference(self, held: _Held) -> None:
         self.eye.set_reference(held.eye)
@@ -122,9 +124,13 @@ class _Engine:
     """Both regions against one reference."""
 
     def __init__(
-        self, prototypes: PrototypeSet, preset: Literal["exact", "fast"], method: Method
+        self,
+        prototypes: PrototypeSet,
+        preset: Literal["exact", "fast"],
+        method: Method,
+        beside: _Engine | None,
     ) -> None:
-        self._flows = _Flows(preset)
+        self._flows: _Flows = _Flows(preset, None if beside is None else beside._flows)
         kind = _Paper if method == "paper" else _Joint
         self._match: _Paper | _Joint = kind(prototypes, self._flows)
 
@@ -204,6 +210,7 @@ class MotionStage:
         self._max_gap_s = max_gap_s
         self._faces: dict[int, _FaceMotion] = {}
         self._free: list[_Engine] = []
+        self._newest: _Engine | None = None
         self._ending = False
 
     def process(self, item: Face | FaceState | Stride) -> Iterable[Curves | WindowEnd | Blink]:
@@ -242,11 +249,10 @@ class MotionStage:
         self._free.append(engine)
 
     def _take(self) -> _Engine:
-        return (
-            self._free.pop()
-            if self._free
-            else _Engine(self._prototypes, self._preset, self._method)
-        )
+        if self._free:
+            return self._free.pop()
+        self._newest = _Engine(self._prototypes, self._preset, self._method, self._newest)
+        return self._newest
 
     def _release(self, window: _Window | None) -> None:
         if window is not None:
