@@ -184,10 +184,10 @@ def test_a_signal_drains_and_exits_0(number: signal.Signals, tmp_path: Path) -> 
 
 
 def test_a_truncated_video_is_processed_up_to_the_cut(tmp_path: Path) -> None:
-    from bench.clip import render
+    from bench.clip import encode, images, scene
 
     whole, cut, out = tmp_path / "whole.mkv", tmp_path / "cut.mkv", tmp_path / "events.jsonl"
-    render(whole, 4.0)
+    encode(whole, images(scene(4.0)), 30)
     data = whole.read_bytes()
     cut.write_bytes(data[: len(data) * 3 // 4])
     done = _door(str(cut), "--fps", "max", "--events", "tcp://127.0.0.1:*", "--out", str(out))

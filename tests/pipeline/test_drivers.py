@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.clip import render
+from bench.clip import encode, images, scene
 from models.synthesis import demo_scene
 from pipeline.build import prototypes
 from pipeline.config import load
@@ -26,7 +26,7 @@ SECONDS = 12.0
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "synthetic.mp4"
-    render(path, SECONDS)
+    encode(path, images(scene(SECONDS)), 30)
     return path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.clip import render
+from bench.clip import encode, images, scene
 from tests.rtsp_server import missing, serving
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ while True:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rtsp") / "synthetic.mp4"
-    render(path, 11.0)
+    encode(path, images(scene(11.0)), 30)
     return path
 
 
