@@ -19,6 +19,7 @@ Flags = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
 
 _TICK = 1e-6
+_SAME = 1e-9  # where a blink is held the curves stand still, but for rounding: the first counts
 
 
 class Candidates:
@@ -161,12 +162,12 @@ def _follow(
         for v in range(len(risen)):
             if risen[v]:
                 above = now[v] - curves[base[v], v]
-                if above > height[v]:
+                if above > height[v] + _SAME:
                     height[v], peak[v] = above, i
             elif now[v] - lowest[v] > theta:
                 risen[v], height[v], peak[v] = True, now[v] - lowest[v], i
                 base[v] = low
-                while curves[base[v], v] > lowest[v]:
+                while curves[base[v], v] > lowest[v] + _SAME:
                     base[v] += 1
             if times[i] - times[peak[v]] > hold_s + _TICK:
                 risen[v] = False

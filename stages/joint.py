@@ -447,10 +447,8 @@ class JointSpotter:
 
     def _finish(self, movement: Movement, i: int) -> list[Update]:
         """The movement is over at frame ``i``: an expression, or nothing."""
-        base = movement.base
-        curve = (self._frames.x[base : i + 1] - self._frames.x[base]) @ movement.curve
-        top = int(curve.argmax())
-        end = base + top + int(curve[top:].argmin())
+        movement.follow(self._frames.x, i)
+        base, end = movement.base, movement.low
         straight = np.linspace(0.0, 1.0, end - base + 1)[:, None]
         path = self._frames.x[base : end + 1] - self._frames.x[base]
         path = path - straight * path[-1]

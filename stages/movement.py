@@ -11,6 +11,8 @@ from stages.noise import Filters
 
 Array = npt.NDArray[np.float64]
 
+_SAME = 1e-9  # values that rounding alone may tell apart: the first counts
+
 
 @dataclass(eq=False)
 class Movement:
@@ -52,10 +54,10 @@ class Movement:
         """Take the frames up to ``i`` of the low-passed projections ``x`` (n, K)."""
         values = (x[self._next : i + 1] - x[self.base]) @ self.curve
         for k, value in enumerate(values.tolist(), self._next):
-            if value > self.highest:
+            if value > self.highest + _SAME:
                 self.top = self.low = k
                 self.highest = self.lowest = value
-            elif value < self.lowest:
+            elif value < self.lowest - _SAME:
                 self.low, self.lowest = k, value
             self.now = value
         self._next = i + 1
