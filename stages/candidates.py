@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from stages.frames import Frames
+from stages.frames import Frames, twice
 from stages.noise import Filters
 
 Array = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ class Candidates:
         self.base: Places = np.zeros(count, np.int64)
         self._filters: Filters | None = None
         self._detect: Array = np.zeros((0, count))  # (K, V)
-        self._curves: Array = np.zeros((0, count))
+        self._curves: Array = np.zeros((len(frames.times), count))
         self._first, self._end = 0, 0  # rows of ``_curves`` that are drawn with ``_filters``
         self._lowest: Array = np.zeros(count)
 
@@ -112,10 +112,8 @@ class Candidates:
 
     def _draw(self, i: int, filters: Filters, low: int) -> None:
         """Draw the curves up to ``i``, with these filters since the first frame that counts."""
-        if len(self._curves) < len(self._frames.times):
-            room = np.zeros((len(self._frames.times), len(self.risen)))
-            room[: len(self._curves)] = self._curves
-            self._curves = room
+        while len(self._curves) < len(self._frames.times):
+            self._curves = twice(self._curves)
         if filters is not self._filters:
             self._filters = filters
             self._detect = np.ascontiguousarray(filters.detect.T)

@@ -37,10 +37,9 @@ class Frames:
         self.x: Array = np.zeros((_FIRST_ROOM, size))  # low-passed, of the frames ready
         self.held: Flags = np.zeros(_FIRST_ROOM, np.bool_)  # the value is that of an earlier frame
         self._shut: Flags = np.zeros(_FIRST_ROOM, np.bool_)
-        self._seen: Array = np.zeros((_FIRST_ROOM, size))  # both regions together
-        self._bridged: Array = np.zeros((_FIRST_ROOM, size))
-        self._bridged_count = 0
+        self._seen: Array = np.zeros((_FIRST_ROOM, size))  # both regions together; then bridged
         self.count = 0  # frames taken
+        self._bridged = 0  # of which the first so many are held where the eyes are shut
         self.ready = 0  # frames low-passed
 
     def push(self, time: float, parts: npt.ArrayLike, shut: bool) -> None:
@@ -70,27 +69,28 @@ class Frames:
         Returns:
             ``ready``.
         """
-        self._bridged_count, self.ready = _advance(
+        self._bridged, self.ready = _advance(
             self.times,
             self._seen,
             self._shut,
-            self._bridged,
             self.held,
             self.x,
-            (self.count, self._bridged_count, self.ready),
+            (self.count, self._bridged, self.ready),
             self._spans,
             closing,
         )
         return self.ready
 
     def _grow(self) -> None:
-        self.times, self.x, self.held = _twice(self.times), _twice(self.x), _twice(self.held)
-        self._shut, self._seen = _twice(self._shut), _twice(self._seen)
-        self._bridged = _twice(self._bridged)
+        self.times, self.x, self.held = twice(self.times), twice(self.x), twice(self.held)
+        self._shut, self._seen = twice(self._shut), twice(self._seen)
 
 
-def _twice(array: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
-    return np.concatenate([array, np.zeros_like(array)])
+def twice(array: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
+    """``array`` with as many rows more; these take no memory yet."""
+    room = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    room[: len(array)] = array
+    return room
 
 
 @njit(cache=True, nogil=True)
@@ -108,22 +108,21 @@ def _advance(
     times: Array,
     seen: Array,
     shut: Flags,
-    bridged: Array,
     held: Flags,
     x: Array,
     counts: tuple[int, int, int],
     spans: tuple[float, float, float],
     closing: bool,
 ) -> tuple[int, int]:
-    """``Frames.advance``; ``counts``: frames taken, bridged, ready."""
+    """``Frames.advance``; ``counts``: frames taken, bridged (in place), ready."""
     count, done, ready = counts
     smooth_s, before_s, after_s = spans
     while done < count and (closing or times[count - 1] - times[done] + _TICK >= before_s):
         held[done] = _shut_about(times[:count], shut, done, before_s, after_s)
-        source = bridged[done - 1] if held[done] and done > 1 else seen[done]
-        bridged[done] = source
         if done == 1:  # the reference against itself has no noise at all: it is no frame
-            bridged[0] = bridged[1]
+            seen[0] = seen[1]
+        elif done > 1 and held[done]:
+            seen[done] = seen[done - 1]
         done += 1
     while ready < done and (ready > 0 or done > 1 or closing):
         high = ready + 1
@@ -134,7 +133,7 @@ def _advance(
         low = ready
         while low > 0 and times[ready] - times[low - 1] + _TICK < smooth_s:
             low -= 1
-        _low_pass(times, bridged, low, ready, high, smooth_s, x[ready])
+        _low_pass(times, seen, low, ready, high, smooth_s, x[ready])
         ready += 1
     return done, ready
 
