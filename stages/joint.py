@@ -20,137 +20,34 @@ out, as a minimum-jerk movement (Flash & Hogan 1985) goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from models.joint import BLINK, JointModel, Side
-from stages.borders import drawn_out
+from models.joint import BLINK, JointModel
 from stages.candidates import Candidates
 from stages.explanation import Explainer, Mixture
+from stages.expressed import au_spans, expressed
 from stages.frames import Frames
+from stages.joint_params import JointParams
+from stages.learner import Learner
+from stages.memory import Memory
 from stages.mixture import nonnegative
 from stages.movement import Movement
-from stages.noise import Filters, Noise
-from stages.peaks import Announcement, AUPeak, AUSpan, Expression, Final, Retraction, Update, Veto
+from stages.noise import Filters
+from stages.peaks import Announcement, AUPeak, Expression, Final, Retraction, Update, Veto
+
+__all__ = ["Array", "JointParams", "JointSpotter", "Memory"]
 
 Array = npt.NDArray[np.float64]
 
 _TICK = 1e-6
-_ONE_SIDED = 0.35  # a side that moves less than this share of the other does not count
 _MOUTH = frozenset((10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28))
 _RIDGE = 0.02
 _STRONGER = 1.3  # a movement so many times as strong takes the place of the one followed
 _HOPELESS = 0.6  # a movement explained to less than this share of what is asked is dropped
-_LARGE = (12.0, 20.0)  # heights between which ``explained`` gives way to ``explained_large``
-_MOUTHS = 30  # movements of the mouth that are remembered: those of a window
 _TOGETHER_S = 0.12  # curves that peak within belong to one movement
-
-
-@dataclass(frozen=True)
-class JointParams:
-    """Parameters of the rules; times in seconds, levels in standard deviations.
-
-    Attributes:
-        theta: a curve must rise and fall by more than this.
-        search_s: m of eq. 24: the rise is measured from the lowest point within.
-        hold_s: a movement that has not fallen so long after its peak is given up.
-        fall: and by more than this share of the rise.
-        foretell: it is announced from this share of that fall on, if AUs explain it.
-        smooth_s: half width of the Hann low-pass.
-        shut_before_s: the curves hold so long before the lids are seen shut.
-        shut_after_s: and so long after.
-        border: the movement is over when this share of its height is left.
-        stall_s: or when it has not fallen further for so long.
-        least: an expression's own height, prototype errors included, is at least this.
-        explained: share of the movement that its AUs must explain, where it is weak.
-        explained_large: and where it is far above the noise: a large movement of a real face
-            is less like its prototype, and head motion explained as AUs comes to less still.
-        gain: a further AU must explain this share more.
-        mismatch: how many times the training faces' spread prototypes may be wrong.
-        speech_s: movements of the mouth that follow so soon on another are speech.
-        wait_s: a movement of the mouth is held back so long to see whether it goes on.
-        train: a movement counts for speech from this share of the other's height.
-        micro_s: a shorter expression is micro.
-        calibrate_s: for so long after a face is first seen nothing is spotted.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-
-    theta: float = 8.0
-    search_s: float = 1.0
-    hold_s: float = 2.0
-    fall: float = 0.25
-    foretell: float = 0.35
-    smooth_s: float = 0.066
-    shut_before_s: float = 0.033
-    shut_after_s: float = 0.067
-    border: float = 0.15
-    stall_s: float = 0.17
-    least: float = 6.0
-    explained: float = 0.42
-    explained_large: float = 0.25
-    gain: float = 0.12
-    mismatch: float = 2.0
-    speech_s: float = 0.6
-    wait_s: float = 0.22
-    train: float = 0.3
-    micro_s: float = 0.5
-    calibrate_s: float = 0.0
-
-    def least_explained(self, height: float) -> float:
-        """Share of a movement of this height that its AUs must explain."""
-        low, high = _LARGE
-        large = min(max((height - low) / (high - low), 0.0), 1.0)
-        return self.explained - large * max(self.explained - self.explained_large, 0.0)
-
-    def __post_init__(self) -> None:
-        above = (self.theta, self.search_s, self.hold_s, self.stall_s, self.micro_s)
-        if not all(value > 0 for value in above):
-            raise ValueError(f"theta and the times of the rules must be above 0: {self}")
-        shares = (self.fall, self.border, self.gain, self.train)
-        if not 0 < self.foretell <= 1:
-            raise ValueError(f"foretell lies in 0..1, above 0: {self}")
-        if not all(0 <= v < 1 for v in (*shares, self.explained, self.explained_large)):
-            raise ValueError(f"shares lie in 0..1: {self}")
-        if min(self.smooth_s, self.speech_s, self.wait_s, self.mismatch, self.calibrate_s) < 0:
-            raise ValueError(f"times must be 0 s or more: {self}")
-
-
-@dataclass
-class _Mouth:
-    """A movement of the mouth: when it ended, how high it was, whether it was speech."""
-
-    until: float
-    height: float
-    speaking: bool
-
-
-@dataclass
-class Memory:
-    """What is known of a face beyond one window."""
-
-    noise: Noise
-    mouth: list[_Mouth] = field(default_factory=list)  # the last ones, oldest first
-    first: float | None = None  # source time of the first frame
-
-    def begin(self, time: float) -> None:
-        """A window begins at ``time`` s: what is to be seen again has not been seen."""
-        self.mouth = [moved for moved in self.mouth if moved.until <= time + _TICK]
-        if self.first is None or time < self.first:
-            self.first = time
-
-    @property
-    def last(self) -> _Mouth:
-        """The last movement of the mouth."""
-        return self.mouth[-1] if self.mouth else _Mouth(-np.inf, 0.0, False)
-
-    def moved(self, until: float, height: float, speaking: bool) -> None:
-        """The mouth has moved."""
-        self.mouth = [*self.mouth[-_MOUTHS:], _Mouth(until, height, speaking)]
 
 
 @dataclass
@@ -201,9 +98,8 @@ class JointSpotter:
             hold_s=params.hold_s,
             fall=params.fall,
         )
-        self._expression: set[int] = set()  # frames of expressions, and those beside them
+        self._learner = Learner(memory.noise, self._frames)
         self._n = 0  # judged
-        self._learned = 0  # next frame to look at for learning
         self._after = 1  # nothing begins before this frame
         self._movement: Movement | None = None
         self._foretold: _Foretold | None = None
@@ -287,7 +183,7 @@ class JointSpotter:
     # ------------------------------------------------------------ rules
 
     def _judge(self, i: int) -> list[Update]:
-        self._learn(i)
+        self._learner.learn(i, self._undecided(i))
         done = self._follow(i)
         updates = self._hear(i)
         if done > 1:
@@ -299,43 +195,10 @@ class JointSpotter:
             updates += self._finish(movement, i)
         return updates
 
-    def _learn(self, i: int) -> None:
-        """Learn frames that are old enough and belong to no expression."""
-        noise = self._memory.noise
-        newest = self._frames.times[i] - noise.params.delay_s + _TICK
-        undecided = self._undecided(i)
-        while self._learned < undecided and self._frames.times[self._learned] <= newest:
-            j = self._learned
-            self._learned += 1
-            if j > 1 and noise.due(self._frames.times[j]) and not self._excluded(j):
-                noise.learn(float(self._frames.times[j]), self._differences(j))
-
     def _undecided(self, i: int) -> int:
         """The first frame of what may still turn out to be an expression."""
-        begun = [i]
-        if self._movement is not None:
-            begun.append(self._movement.base)
-        if self._held is not None:
-            begun.append(self._held.expression.onset)
-        return min(begun)
-
-    def _excluded(self, j: int) -> bool:
-        return bool(self._frames.held[j] or j in self._expression)
-
-    def _differences(self, j: int) -> Array:
-        earlier = []
-        for lag in self._memory.noise.params.lags_s:
-            k = (
-                int(
-                    np.searchsorted(
-                        self._frames.times[:j], self._frames.times[j] - lag + _TICK, side="right"
-                    )
-                )
-                - 1
-            )
-            if k >= 1 and not self._excluded(k):
-                earlier.append(self._frames.x[j] - self._frames.x[k])
-        return np.array(earlier).reshape(-1, self._model.size)
+        begun = i if self._movement is None else self._movement.base
+        return begun if self._held is None else min(begun, self._held.expression.onset)
 
     def _follow(self, i: int) -> float:
         """The largest share of the fall that proves a movement that any curve has done."""
@@ -431,7 +294,7 @@ class JointSpotter:
     def _announcement(self, apex: int, mixture: Mixture) -> Announcement:
         number = self._numbers
         self._numbers += 1
-        spans = self._spans(mixture, apex, apex, apex)
+        spans = au_spans(self._model, mixture, apex, apex, apex)
         peaks = tuple(AUPeak(span.au, apex, span.value, span.side) for span in spans)
         return Announcement(number, peaks[0].au, apex, peaks)
 
@@ -458,7 +321,9 @@ class JointSpotter:
         if mixture is None:
             return self._refused(movement, "too weak")
         # before this movement is remembered: the pause is the one to the movement before it
-        expression = self._vetoed(self._expressed(path, base, mixture), mixture)
+        times = self._frames.times[base : end + 1]
+        plain = expressed(self._model, mixture, times, path, base, self._params.micro_s)
+        expression = self._vetoed(plain, mixture)
         refusal = self._refusal(mixture, self._shut_share(expression))
         mouth = mixture.strongest(self._model) in _MOUTH
         if mouth and not refusal and self._goes_on(expression, movement.height):
@@ -479,29 +344,6 @@ class JointSpotter:
         if mixture.explained <= self._params.least_explained(mixture.height):
             return "not explained by action units"
         return ""
-
-    def _expressed(self, path: Array, base: int, mixture: Mixture) -> Expression:
-        curve = path @ mixture.curve
-        apex = int(curve.argmax())
-        times = self._frames.times[base : base + len(path)]
-        onset = _nearest(times, drawn_out(times, curve, apex, -1))
-        offset = _nearest(times, drawn_out(times, curve, apex, 1))
-        kind: Literal["micro", "macro"] = (
-            "micro" if times[offset] - times[onset] + _TICK < self._params.micro_s else "macro"
-        )
-        spans = self._spans(mixture, base + onset, base + apex, base + offset)
-        return Expression(base + onset, base + apex, base + offset, kind, spans)
-
-    def _spans(self, mixture: Mixture, onset: int, apex: int, offset: int) -> tuple[AUSpan, ...]:
-        """The AUs, the strongest first; the blink that goes along with others is left out."""
-        spans = []
-        for number, au in enumerate(self._model.aus):
-            left, right = (mixture.weights[self._model.index(au, h)] for h in ("left", "right"))
-            value = float(max(left, right))
-            if value > 0 and au != BLINK:
-                side = _side(float(left), float(right))
-                spans.append(AUSpan(number, onset, apex, offset, value, side))
-        return tuple(sorted(spans, key=lambda span: -span.value))
 
     # ------------------------------------------------------------ speech
 
@@ -566,7 +408,7 @@ class JointSpotter:
             updates.append(self._announcement(expression.apex, mixture))
         self._after = end
         self._candidates.risen &= self._candidates.base >= end
-        self._expression.update(range(expression.onset - 2, end + 3))
+        self._learner.exclude(expression.onset - 2, end + 2)
         updates += self._release()
         if mouth and self._params.wait_s > 0:
             self._held = _Held(expression, movement.number, end, movement.height)
@@ -591,23 +433,6 @@ class JointSpotter:
             Veto("shut", self._shut_share(expression), 1.0),
             Veto("speech", max(pause, 0.0) if np.isfinite(pause) else -1.0, params.speech_s),
         )
-        return Expression(
-            expression.onset,
-            expression.apex,
-            expression.offset,
-            expression.kind,
-            expression.aus,
-            mixture.height,
-            mixture.explained,
-            vetoes,
+        return replace(
+            expression, height=mixture.height, explained=mixture.explained, vetoes=vetoes
         )
-
-
-def _side(left: float, right: float) -> Side:
-    if left < _ONE_SIDED * right:
-        return "right"
-    return "left" if right < _ONE_SIDED * left else "both"
-
-
-def _nearest(times: Array, time: float) -> int:
-    return int(np.abs(times - time).argmin())
