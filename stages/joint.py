@@ -37,13 +37,13 @@ from stages.mixture import nonnegative
 from stages.movement import Movement
 from stages.noise import Filters
 from stages.peaks import Announcement, AUPeak, Expression, Final, Retraction, Update, Veto
+from stages.speech import MOUTH, Held, Speech
 
 __all__ = ["Array", "JointParams", "JointSpotter", "Memory"]
 
 Array = npt.NDArray[np.float64]
 
 _TICK = 1e-6
-_MOUTH = frozenset((10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28))
 _RIDGE = 0.02
 _STRONGER = 1.3  # a movement so many times as strong takes the place of the one followed
 _HOPELESS = 0.6  # a movement explained to less than this share of what is asked is dropped
@@ -56,16 +56,6 @@ class _Foretold:
 
     curve: int
     number: int
-
-
-@dataclass
-class _Held:
-    """An expression of the mouth that waits for what follows."""
-
-    expression: Expression
-    number: int
-    end: int
-    height: float
 
 
 class JointSpotter:
@@ -86,7 +76,6 @@ class JointSpotter:
         self._params = params
         curves, _ = model.detectors()
         self._explainer = Explainer(model, params.gain, params.mismatch)
-        self._mouth_curves = np.array([_MOUTH.issuperset(aus) for aus in curves])
         self._frames = Frames(
             model.size, params.smooth_s, params.shut_before_s, params.shut_after_s
         )
@@ -98,13 +87,14 @@ class JointSpotter:
             hold_s=params.hold_s,
             fall=params.fall,
         )
+        of_mouth = np.array([MOUTH.issuperset(aus) for aus in curves])
+        self._speech = Speech(memory, params, self._frames, self._candidates, of_mouth)
         self._learner = Learner(memory.noise, self._frames)
         self._n = 0  # judged
         self._after = 1  # nothing begins before this frame
         self._movement: Movement | None = None
         self._foretold: _Foretold | None = None
         self._hopeless: tuple[int, int, Filters] | None = None  # a rise not worth announcing
-        self._held: _Held | None = None
         self._numbers = 0
         self._closed = False
 
@@ -159,7 +149,7 @@ class JointSpotter:
                 updates += self._finish(movement, self._n - 1)
             elif movement.number >= 0:
                 updates.append(Retraction(movement.number, None, "left to the next window"))
-        return updates + self._release()
+        return updates + self._speech.release()
 
     def abandon(self) -> list[Update]:
         """The window is broken off: what is over is final, what is open is withdrawn."""
@@ -167,7 +157,7 @@ class JointSpotter:
             raise ValueError("this window was closed; make a new JointSpotter")
         self._closed = True
         movement, self._movement = self._movement, None
-        updates = self._release() + self._withdraw("")
+        updates = self._speech.release() + self._withdraw("")
         if movement is not None and movement.number >= 0:
             updates.append(Retraction(movement.number, None))
         return updates
@@ -185,7 +175,7 @@ class JointSpotter:
     def _judge(self, i: int) -> list[Update]:
         self._learner.learn(i, self._undecided(i))
         done = self._follow(i)
-        updates = self._hear(i)
+        updates = self._speech.hear(i)
         if done > 1:
             updates += self._search(i)
         updates += self._foretell(i, done)
@@ -198,7 +188,7 @@ class JointSpotter:
     def _undecided(self, i: int) -> int:
         """The first frame of what may still turn out to be an expression."""
         begun = i if self._movement is None else self._movement.base
-        return begun if self._held is None else min(begun, self._held.expression.onset)
+        return min(begun, self._speech.waiting_since(i))
 
     def _follow(self, i: int) -> float:
         """The largest share of the fall that proves a movement that any curve has done."""
@@ -255,10 +245,8 @@ class JointSpotter:
         foretold, found = self._foretold, self._candidates
         if foretold is None:
             return -1
-        if (
-            abs(self._frames.times[found.peak[foretold.curve]] - self._frames.times[peak])
-            > _TOGETHER_S
-        ):
+        times = self._frames.times
+        if abs(times[found.peak[foretold.curve]] - times[peak]) > _TOGETHER_S:
             return -1
         self._foretold = None
         return foretold.number
@@ -325,11 +313,11 @@ class JointSpotter:
         plain = expressed(self._model, mixture, times, path, base, self._params.micro_s)
         expression = self._vetoed(plain, mixture)
         refusal = self._refusal(mixture, self._shut_share(expression))
-        mouth = mixture.strongest(self._model) in _MOUTH
-        if mouth and not refusal and self._goes_on(expression, movement.height):
+        mouth = mixture.strongest(self._model) in MOUTH
+        if mouth and not refusal and self._speech.goes_on(expression, movement.height):
             refusal = "speech"
         if mouth:
-            self._remember(expression.offset, movement.height, refusal == "speech")
+            self._speech.remember(expression.offset, movement.height, refusal == "speech")
         if refusal:
             return self._refused(movement, refusal, expression.vetoes)
         return self._accepted(movement, expression, mixture, end, mouth)
@@ -345,51 +333,14 @@ class JointSpotter:
             return "not explained by action units"
         return ""
 
-    # ------------------------------------------------------------ speech
-
-    def _goes_on(self, expression: Expression, height: float) -> bool:
-        """Whether this movement of the mouth follows so soon on another that it is speech."""
-        memory, params = self._memory, self._params
-        last = memory.last
-        soon = bool(self._frames.times[expression.onset] - last.until < params.speech_s)
-        return soon and (last.speaking or last.height > params.train * height)
-
-    def _remember(self, end: int, height: float, speech: bool) -> None:
-        memory = self._memory
-        late = self._frames.times[end] - memory.last.until > self._params.search_s
-        if late or height > self._params.train * memory.last.height:
-            memory.moved(float(self._frames.times[end]), height, speech)
-
-    def _hear(self, i: int) -> list[Update]:
-        """Let go of the expression held back, or see that the mouth goes on moving."""
-        held, params = self._held, self._params
-        if held is None:
-            return []
-        if self._frames.times[i] - self._frames.times[held.end] > params.wait_s + _TICK:
-            return self._release()
-        if i <= held.end:
-            return []
-        rise = self._candidates.rise_since(held.end, i, self._mouth_curves)
-        if rise <= max(params.theta, params.train * held.height):
-            return []
-        self._held = None
-        if self._memory.mouth:
-            self._memory.last.speaking = True
-        return [Retraction(held.number, None, "speech", held.expression.vetoes)]
-
-    def _release(self) -> list[Update]:
-        held, self._held = self._held, None
-        return [] if held is None else [Final(held.number, held.expression)]
-
     # ------------------------------------------------------------ results
 
     def _refused(
         self, movement: Movement, reason: str, vetoes: tuple[Veto, ...] = ()
     ) -> list[Update]:
         found = self._candidates
-        found.risen &= (
-            np.abs(self._frames.times[found.peak] - self._frames.times[movement.peak]) > _TOGETHER_S
-        )
+        times = self._frames.times
+        found.risen &= np.abs(times[found.peak] - times[movement.peak]) > _TOGETHER_S
         if movement.number < 0:
             return []
         return [Retraction(movement.number, None, reason, vetoes)]
@@ -409,9 +360,9 @@ class JointSpotter:
         self._after = end
         self._candidates.risen &= self._candidates.base >= end
         self._learner.exclude(expression.onset - 2, end + 2)
-        updates += self._release()
+        updates += self._speech.release()
         if mouth and self._params.wait_s > 0:
-            self._held = _Held(expression, movement.number, end, movement.height)
+            self._speech.hold(Held(expression, movement.number, end, movement.height))
             return updates
         return [*updates, Final(movement.number, expression)]
 
