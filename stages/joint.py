@@ -20,160 +20,34 @@ out, as a minimum-jerk movement (Flash & Hogan 1985) goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from models.joint import BLINK, JointModel, Side
-from stages.borders import drawn_out
-from stages.mixture import needed, nonnegative
-from stages.noise import Filters, Noise, explainers
-from stages.peaks import Announcement, AUPeak, AUSpan, Expression, Final, Retraction, Update, Veto
+from models.joint import BLINK, JointModel
+from stages.candidates import Candidates
+from stages.explanation import Explainer, Mixture
+from stages.expressed import au_spans, expressed
+from stages.frames import Frames
+from stages.joint_params import JointParams
+from stages.learner import Learner
+from stages.memory import Memory
+from stages.mixture import nonnegative
+from stages.movement import Movement
+from stages.noise import Filters
+from stages.peaks import Announcement, AUPeak, Expression, Final, Retraction, Update, Veto
+from stages.speech import MOUTH, Held, Speech
+
+__all__ = ["Array", "JointParams", "JointSpotter", "Memory"]
 
 Array = npt.NDArray[np.float64]
 
 _TICK = 1e-6
-_ONE_SIDED = 0.35  # a side that moves less than this share of the other does not count
-_MOUTH = frozenset((10, 12, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28))
-_FEWEST_ENERGY = 12.0
-_MOST_AUS = 4
 _RIDGE = 0.02
 _STRONGER = 1.3  # a movement so many times as strong takes the place of the one followed
 _HOPELESS = 0.6  # a movement explained to less than this share of what is asked is dropped
-_LARGE = (12.0, 20.0)  # heights between which ``explained`` gives way to ``explained_large``
-_MOUTHS = 30  # movements of the mouth that are remembered: those of a window
 _TOGETHER_S = 0.12  # curves that peak within belong to one movement
-
-
-@dataclass(frozen=True)
-class JointParams:
-    """Parameters of the rules; times in seconds, levels in standard deviations.
-
-    Attributes:
-        theta: a curve must rise and fall by more than this.
-        search_s: m of eq. 24: the rise is measured from the lowest point within.
-        hold_s: a movement that has not fallen so long after its peak is given up.
-        fall: and by more than this share of the rise.
-        foretell: it is announced from this share of that fall on, if AUs explain it.
-        smooth_s: half width of the Hann low-pass.
-        shut_before_s: the curves hold so long before the lids are seen shut.
-        shut_after_s: and so long after.
-        border: the movement is over when this share of its height is left.
-        stall_s: or when it has not fallen further for so long.
-        least: an expression's own height, prototype errors included, is at least this.
-        explained: share of the movement that its AUs must explain, where it is weak.
-        explained_large: and where it is far above the noise: a large movement of a real face
-            is less like its prototype, and head motion explained as AUs comes to less still.
-        gain: a further AU must explain this share more.
-        mismatch: how many times the training faces' spread prototypes may be wrong.
-        speech_s: movements of the mouth that follow so soon on another are speech.
-        wait_s: a movement of the mouth is held back so long to see whether it goes on.
-        train: a movement counts for speech from this share of the other's height.
-        micro_s: a shorter expression is micro.
-        calibrate_s: for so long after a face is first seen nothing is spotted.
-
-    Raises:
-        ValueError: a value out of range.
-    """
-
-    theta: float = 8.0
-    search_s: float = 1.0
-    hold_s: float = 2.0
-    fall: float = 0.25
-    foretell: float = 0.35
-    smooth_s: float = 0.066
-    shut_before_s: float = 0.033
-    shut_after_s: float = 0.067
-    border: float = 0.15
-    stall_s: float = 0.17
-    least: float = 6.0
-    explained: float = 0.42
-    explained_large: float = 0.25
-    gain: float = 0.12
-    mismatch: float = 2.0
-    speech_s: float = 0.6
-    wait_s: float = 0.22
-    train: float = 0.3
-    micro_s: float = 0.5
-    calibrate_s: float = 0.0
-
-    def least_explained(self, height: float) -> float:
-        """Share of a movement of this height that its AUs must explain."""
-        low, high = _LARGE
-        large = min(max((height - low) / (high - low), 0.0), 1.0)
-        return self.explained - large * max(self.explained - self.explained_large, 0.0)
-
-    def __post_init__(self) -> None:
-        above = (self.theta, self.search_s, self.hold_s, self.stall_s, self.micro_s)
-        if not all(value > 0 for value in above):
-            raise ValueError(f"theta and the times of the rules must be above 0: {self}")
-        shares = (self.fall, self.border, self.gain, self.train)
-        if not 0 < self.foretell <= 1:
-            raise ValueError(f"foretell lies in 0..1, above 0: {self}")
-        if not all(0 <= v < 1 for v in (*shares, self.explained, self.explained_large)):
-            raise ValueError(f"shares lie in 0..1: {self}")
-        if min(self.smooth_s, self.speech_s, self.wait_s, self.mismatch, self.calibrate_s) < 0:
-            raise ValueError(f"times must be 0 s or more: {self}")
-
-
-@dataclass
-class _Mouth:
-    """A movement of the mouth: when it ended, how high it was, whether it was speech."""
-
-    until: float
-    height: float
-    speaking: bool
-
-
-@dataclass
-class Memory:
-    """What is known of a face beyond one window."""
-
-    noise: Noise
-    mouth: list[_Mouth] = field(default_factory=list)  # the last ones, oldest first
-    first: float | None = None  # source time of the first frame
-
-    def begin(self, time: float) -> None:
-        """A window begins at ``time`` s: what is to be seen again has not been seen."""
-        self.mouth = [moved for moved in self.mouth if moved.until <= time + _TICK]
-        if self.first is None or time < self.first:
-            self.first = time
-
-    @property
-    def last(self) -> _Mouth:
-        """The last movement of the mouth."""
-        return self.mouth[-1] if self.mouth else _Mouth(-np.inf, 0.0, False)
-
-    def moved(self, until: float, height: float, speaking: bool) -> None:
-        """The mouth has moved."""
-        self.mouth = [*self.mouth[-_MOUTHS:], _Mouth(until, height, speaking)]
-
-
-@dataclass(frozen=True)
-class _Mixture:
-    """A movement explained by AUs."""
-
-    weights: Array  # (R,), px of the crop
-    curve: Array  # (K,) such that curve @ x is the mixture's own, in standard deviations
-    height: float
-    explained: float
-
-    def strongest(self, model: JointModel) -> int:
-        return model.rows[int(self.weights.argmax())][0]
-
-
-@dataclass
-class _Movement:
-    """A movement that has been found and is followed to its end."""
-
-    base: int
-    peak: int
-    height: float  # of its curve
-    filters: Filters
-    curve: Array
-    number: int = -1  # of its announcement, if there is one
 
 
 @dataclass
@@ -182,42 +56,6 @@ class _Foretold:
 
     curve: int
     number: int
-
-
-@dataclass
-class _Held:
-    """An expression of the mouth that waits for what follows."""
-
-    expression: Expression
-    number: int
-    end: int
-    height: float
-
-
-@dataclass
-class _Candidates:
-    """Per detection curve: risen, not yet fallen."""
-
-    risen: npt.NDArray[np.bool_]
-    height: Array
-    peak: npt.NDArray[np.int64]
-    base: npt.NDArray[np.int64]
-
-    @classmethod
-    def none(cls, count: int) -> _Candidates:
-        zeros = np.zeros(count, np.int64)
-        return cls(np.zeros(count, np.bool_), np.zeros(count), zeros, zeros.copy())
-
-
-@dataclass
-class _Frames:
-    """The window's frames so far."""
-
-    times: list[float] = field(default_factory=list)
-    parts: list[Array] = field(default_factory=list)  # (2, K) as they came
-    shut: list[bool] = field(default_factory=list)
-    bridged: list[Array] = field(default_factory=list)  # (K,)
-    held: list[bool] = field(default_factory=list)
 
 
 class JointSpotter:
@@ -237,33 +75,40 @@ class JointSpotter:
         self._memory = memory
         self._params = params
         curves, _ = model.detectors()
-        order = {au: i for i, au in enumerate(model.aus)}
-        self._groups = np.array([order[au] for au, _ in model.rows], np.int64)
-        self._mouth_curves = np.array([_MOUTH.issuperset(aus) for aus in curves])
-        self._frames = _Frames()
-        self._x = np.zeros((64, model.size))  # smoothed projections of the judged frames
-        self._t = np.zeros(64)
-        self._expression = np.zeros(64, np.bool_)
+        self._explainer = Explainer(model, params.gain, params.mismatch)
+        self._frames = Frames(
+            model.size, params.smooth_s, params.shut_before_s, params.shut_after_s
+        )
+        self._candidates = Candidates(
+            self._frames,
+            len(curves),
+            theta=params.theta,
+            search_s=params.search_s,
+            hold_s=params.hold_s,
+            fall=params.fall,
+        )
+        of_mouth = np.array([MOUTH.issuperset(aus) for aus in curves])
+        self._speech = Speech(memory, params, self._frames, self._candidates, of_mouth)
+        self._learner = Learner(memory.noise, self._frames)
         self._n = 0  # judged
-        self._learned = 0  # next frame to look at for learning
         self._after = 1  # nothing begins before this frame
-        self._candidates = _Candidates.none(len(curves))
-        self._movement: _Movement | None = None
+        self._movement: Movement | None = None
         self._foretold: _Foretold | None = None
-        self._held: _Held | None = None
+        self._hopeless: tuple[int, int, Filters] | None = None  # a rise not worth announcing
         self._numbers = 0
         self._closed = False
 
     @property
     def judged(self) -> tuple[Array, Array]:
         """Source times (n,) and low-passed projections (n, K) of the frames judged so far."""
-        return self._t[: self._n].copy(), self._x[: self._n].copy()
+        return self._frames.times[: self._n].copy(), self._frames.x[: self._n].copy()
 
     def warm_up(self) -> None:
-        """Compile what explains a movement."""
-        noise, movement = self._memory.noise.filters, self._model.responses[0]
-        nonnegative(noise.gram, noise.rows @ movement, _RIDGE, 60)
-        self._explain(noise, movement)
+        """Compile what explains a movement and what learns the noise."""
+        filters, movement = self._memory.noise.filters, self._model.responses[0]
+        nonnegative(filters.gram, filters.rows @ movement, _RIDGE, 60)
+        self._explainer.explain(filters, movement)
+        self._memory.noise.warm_up()
 
     # ------------------------------------------------------------ frames
 
@@ -281,18 +126,8 @@ class JointSpotter:
         """
         if self._closed:
             raise ValueError("this window was closed; make a new JointSpotter")
-        array = np.array(parts, np.float64)
-        frames = self._frames
-        if array.shape != (2, self._model.size):
-            raise ValueError(f"a column has shape {array.shape}, not {(2, self._model.size)}")
-        if not (np.isfinite(time) and np.isfinite(array).all()):
-            raise ValueError("time and column must be finite")
-        if frames.times and time <= frames.times[-1]:
-            raise ValueError(f"times must increase strictly: {time} s came too late")
-        frames.times.append(time)
-        frames.parts.append(array)
-        frames.shut.append(shut)
-        if len(frames.times) == 1:
+        self._frames.push(time, parts, shut)
+        if self._frames.count == 1:
             self._memory.begin(time)
         return self._advance(closing=False)
 
@@ -314,7 +149,7 @@ class JointSpotter:
                 updates += self._finish(movement, self._n - 1)
             elif movement.number >= 0:
                 updates.append(Retraction(movement.number, None, "left to the next window"))
-        return updates + self._release()
+        return updates + self._speech.release()
 
     def abandon(self) -> list[Update]:
         """The window is broken off: what is over is final, what is open is withdrawn."""
@@ -322,162 +157,51 @@ class JointSpotter:
             raise ValueError("this window was closed; make a new JointSpotter")
         self._closed = True
         movement, self._movement = self._movement, None
-        updates = self._release() + self._withdraw("")
+        updates = self._speech.release() + self._withdraw("")
         if movement is not None and movement.number >= 0:
             updates.append(Retraction(movement.number, None))
         return updates
 
     def _advance(self, closing: bool) -> list[Update]:
-        self._bridge(closing)
+        ready = self._frames.advance(closing)
         updates: list[Update] = []
-        while self._smooth_next(closing):
+        while self._n < ready:
+            self._n += 1
             updates += self._judge(self._n - 1)
         return updates
-
-    def _bridge(self, closing: bool) -> None:
-        """Hold the last value where the lids are moving."""
-        frames, params = self._frames, self._params
-        newest = frames.times[-1] if frames.times else 0.0
-        while len(frames.bridged) < len(frames.times):
-            i = len(frames.bridged)
-            now = frames.times[i]
-            if not closing and newest - now + _TICK < params.shut_before_s:
-                return
-            held = self._shut_about(i)
-            frames.held.append(held)
-            value = frames.parts[i].sum(axis=0)
-            frames.bridged.append(frames.bridged[i - 1] if held and i > 1 else value)
-            if i == 1:  # the reference against itself has no noise at all: it is no frame
-                frames.bridged[0] = frames.bridged[1]
-
-    def _shut_about(self, i: int) -> bool:
-        frames, params = self._frames, self._params
-        now = frames.times[i]
-        k = i
-        while k >= 0 and now - frames.times[k] <= params.shut_after_s + _TICK:
-            if frames.shut[k]:
-                return True
-            k -= 1
-        k = i + 1
-        while k < len(frames.times) and frames.times[k] - now <= params.shut_before_s + _TICK:
-            if frames.shut[k]:
-                return True
-            k += 1
-        return False
-
-    def _smooth_next(self, closing: bool) -> bool:
-        """Low-pass the next frame if its neighbours are complete."""
-        i, frames, half = self._n, self._frames, self._params.smooth_s
-        if i >= len(frames.bridged) or (i == 0 and len(frames.bridged) < 2 and not closing):
-            return False
-        now = frames.times[i]
-        low = i
-        while low > 0 and now - frames.times[low - 1] + _TICK < half:
-            low -= 1
-        high = i + 1
-        while high < len(frames.bridged) and frames.times[high] - now + _TICK < half:
-            high += 1
-        if high == len(frames.bridged) and not closing:
-            return False
-        self._take(now, self._low_passed(now, low, high))
-        return True
-
-    def _low_passed(self, now: float, low: int, high: int) -> Array:
-        frames, half = self._frames, self._params.smooth_s
-        if high - low == 1:
-            return frames.bridged[low]
-        times = np.array(frames.times[low:high])
-        weight = 1.0 + np.cos((times - now) * (np.pi / half))
-        value: Array = weight @ np.array(frames.bridged[low:high]) / weight.sum()
-        return value
-
-    def _take(self, time: float, value: Array) -> None:
-        if self._n == len(self._t):
-            self._x = np.concatenate([self._x, np.zeros_like(self._x)])
-            self._t = np.concatenate([self._t, np.zeros_like(self._t)])
-            more = np.zeros(len(self._expression), np.bool_)
-            self._expression = np.concatenate([self._expression, more])
-        self._x[self._n], self._t[self._n] = value, time
-        self._n += 1
 
     # ------------------------------------------------------------ rules
 
     def _judge(self, i: int) -> list[Update]:
-        self._learn(i)
-        updates = self._hear(i)
-        self._follow(i)
-        updates += self._search(i)
-        updates += self._foretell(i)
+        self._learner.learn(i, self._undecided(i))
+        done = self._follow(i)
+        updates = self._speech.hear(i)
+        if done > 1:
+            updates += self._search(i)
+        updates += self._foretell(i, done)
         movement = self._movement
         if movement is not None and self._is_over(movement, i):
             self._movement = None
             updates += self._finish(movement, i)
         return updates
 
-    def _learn(self, i: int) -> None:
-        """Learn frames that are old enough and belong to no expression."""
-        noise = self._memory.noise
-        newest = self._t[i] - noise.params.delay_s + _TICK
-        undecided = self._undecided(i)
-        while self._learned < undecided and self._t[self._learned] <= newest:
-            j = self._learned
-            self._learned += 1
-            if j > 1 and noise.due(self._t[j]) and not self._excluded(j):
-                noise.learn(float(self._t[j]), self._differences(j))
-
     def _undecided(self, i: int) -> int:
         """The first frame of what may still turn out to be an expression."""
-        begun = [i]
-        if self._movement is not None:
-            begun.append(self._movement.base)
-        if self._held is not None:
-            begun.append(self._held.expression.onset)
-        return min(begun)
+        begun = i if self._movement is None else self._movement.base
+        return min(begun, self._speech.waiting_since(i))
 
-    def _excluded(self, j: int) -> bool:
-        return bool(self._frames.held[j] or self._expression[j])
-
-    def _differences(self, j: int) -> Array:
-        earlier = []
-        for lag in self._memory.noise.params.lags_s:
-            k = int(np.searchsorted(self._t[:j], self._t[j] - lag + _TICK, side="right")) - 1
-            if k >= 1 and not self._excluded(k):
-                earlier.append(self._x[j] - self._x[k])
-        return np.array(earlier).reshape(-1, self._model.size)
-
-    def _follow(self, i: int) -> None:
-        """Which curves have risen by more than theta, from where, and how high (eq. 24)."""
-        params, found = self._params, self._candidates
-        low = int(np.searchsorted(self._t[:i], self._t[i] - params.search_s - _TICK))
-        low = max(self._after, low)
-        assert self._memory.first is not None
-        if low >= i or self._t[i] - self._memory.first < params.calibrate_s:
-            return
-        detect = self._memory.noise.filters.detect
-        curves = self._x[low : i + 1] @ detect.T
-        rise = curves[-1] - curves[:-1].min(axis=0)
-        height = np.einsum("vk,vk->v", detect, self._x[i] - self._x[found.base])
-        higher = found.risen & (height > found.height)
-        found.height[higher], found.peak[higher] = height[higher], i
-        new = ~found.risen & (rise > params.theta)
-        base = low + curves[:-1].argmin(axis=0)
-        found.height[new], found.peak[new], found.base[new] = rise[new], i, base[new]
-        found.risen |= new
-        found.risen &= self._t[i] - self._t[found.peak] <= params.hold_s + _TICK
-
-    def _fallen(self, i: int, share: float) -> npt.NDArray[np.bool_]:
-        """Which curves have risen and done this share of the fall that proves a peak."""
-        params, found = self._params, self._candidates
-        detect = self._memory.noise.filters.detect
-        drop = np.einsum("vk,vk->v", detect, self._x[found.peak] - self._x[i])
-        asked = np.maximum(params.theta, params.fall * found.height)
-        fallen: npt.NDArray[np.bool_] = found.risen & (drop > share * asked)
-        return fallen
+    def _follow(self, i: int) -> float:
+        """The largest share of the fall that proves a movement that any curve has done."""
+        params, memory, movement = self._params, self._memory, self._movement
+        assert memory.first is not None
+        looking = self._frames.times[i] - memory.first >= params.calibrate_s
+        over = 0.0 if movement is None else _STRONGER * movement.height
+        return self._candidates.follow(i, memory.noise.filters, self._after, looking, over)
 
     def _search(self, i: int) -> list[Update]:
         """The strongest curve that has risen and fallen is a movement."""
         found = self._candidates
-        fallen = self._fallen(i, 1.0)
+        fallen = found.fallen(i, 1.0)
         if self._movement is not None:
             fallen &= found.height > _STRONGER * self._movement.height
         if not fallen.any():
@@ -488,26 +212,30 @@ class JointSpotter:
         """The strongest of those that have fallen, or one that peaks with it and is stronger."""
         found = self._candidates
         first = int(np.where(fallen, found.height, 0.0).argmax())
-        apart = np.abs(self._t[found.peak] - self._t[found.peak[first]])
+        apart = np.abs(self._frames.times[found.peak] - self._frames.times[found.peak[first]])
         near = found.risen & (apart <= _TOGETHER_S)
         return int(np.where(near, found.height, 0.0).argmax())
 
-    def _foretell(self, i: int) -> list[Update]:
+    def _foretell(self, i: int, done: float) -> list[Update]:
         """Announce a peak whose fall is under way, or withdraw one that did not come."""
         foretold, found = self._foretold, self._candidates
         if foretold is not None:
             gone = not found.risen[foretold.curve]
             return self._withdraw("not a movement of its own") if gone else []
-        if self._movement is not None or self._frames.held[i]:
+        share = self._params.foretell
+        if done <= share or self._movement is not None or self._frames.held[i]:
             return []
-        falling = self._fallen(i, self._params.foretell)
+        falling = found.fallen(i, share)
         if not falling.any():
             return []
         curve = self._chosen(falling)
         base, peak = int(found.base[curve]), int(found.peak[curve])
         noise = self._memory.noise.filters
-        mixture = self._explain(noise, self._x[peak] - self._x[base])
+        if self._hopeless == (base, peak, noise):
+            return []
+        mixture = self._explainer.explain(noise, self._frames.x[peak] - self._frames.x[base])
         if mixture is None or self._refusal(mixture):
+            self._hopeless = base, peak, noise
             return []
         self._foretold = _Foretold(curve, self._numbers)
         return [self._announcement(peak, mixture)]
@@ -517,7 +245,8 @@ class JointSpotter:
         foretold, found = self._foretold, self._candidates
         if foretold is None:
             return -1
-        if abs(self._t[found.peak[foretold.curve]] - self._t[peak]) > _TOGETHER_S:
+        times = self._frames.times
+        if abs(times[found.peak[foretold.curve]] - times[peak]) > _TOGETHER_S:
             return -1
         self._foretold = None
         return foretold.number
@@ -530,12 +259,12 @@ class JointSpotter:
         found, params = self._candidates, self._params
         base, peak = int(found.base[curve]), int(found.peak[curve])
         noise = self._memory.noise.filters
-        movement = self._x[peak] - self._x[base]
+        movement = self._frames.x[peak] - self._frames.x[base]
         weights = nonnegative(noise.gram, noise.rows @ movement, _RIDGE, 60)
         mixture = np.asarray(weights @ noise.rows)
-        begun = _Movement(base, peak, float(found.height[curve]), noise, mixture)
+        begun = Movement(base, peak, float(found.height[curve]), noise, mixture)
         begun.number = self._taken(peak)
-        explained = self._explain(noise, movement)
+        explained = self._explainer.explain(noise, movement)
         if explained is None or explained.explained < _HOPELESS * params.least_explained(
             explained.height
         ):
@@ -550,76 +279,50 @@ class JointSpotter:
         begun.number = self._numbers
         return [*updates, self._announcement(peak, explained)]
 
-    def _announcement(self, apex: int, mixture: _Mixture) -> Announcement:
+    def _announcement(self, apex: int, mixture: Mixture) -> Announcement:
         number = self._numbers
         self._numbers += 1
-        spans = self._spans(mixture, apex, apex, apex)
+        spans = au_spans(self._model, mixture, apex, apex, apex)
         peaks = tuple(AUPeak(span.au, apex, span.value, span.side) for span in spans)
         return Announcement(number, peaks[0].au, apex, peaks)
 
-    def _is_over(self, movement: _Movement, i: int) -> bool:
+    def _is_over(self, movement: Movement, i: int) -> bool:
         params = self._params
-        curve = (self._x[movement.base : i + 1] - self._x[movement.base]) @ movement.curve
-        top = int(curve.argmax())
-        low = top + int(curve[top:].argmin())
-        since = self._t[i] - self._t[movement.base + low] + _TICK
-        if curve[-1] <= params.border * curve[top]:
+        movement.follow(self._frames.x, i)
+        if movement.now <= params.border * movement.highest:
             return True
-        rising = curve[-1] > curve[low] + 0.1 * curve[top]
+        times = self._frames.times
+        since = times[i] - times[movement.low] + _TICK
+        rising = movement.now > movement.lowest + 0.1 * movement.highest
         return bool((since >= params.stall_s and rising) or since >= 2 * params.stall_s)
 
-    def _finish(self, movement: _Movement, i: int) -> list[Update]:
+    def _finish(self, movement: Movement, i: int) -> list[Update]:
         """The movement is over at frame ``i``: an expression, or nothing."""
-        base = movement.base
-        curve = (self._x[base : i + 1] - self._x[base]) @ movement.curve
-        top = int(curve.argmax())
-        end = base + top + int(curve[top:].argmin())
+        movement.follow(self._frames.x, i)
+        base, end = movement.base, movement.low
         straight = np.linspace(0.0, 1.0, end - base + 1)[:, None]
-        path = self._x[base : end + 1] - self._x[base]
+        path = self._frames.x[base : end + 1] - self._frames.x[base]
         path = path - straight * path[-1]
         apex = int((path @ movement.curve).argmax())
         about = path[max(apex - 1, 0) : apex + 2].mean(axis=0)
-        mixture = self._explain(movement.filters, about)
+        mixture = self._explainer.explain(movement.filters, about)
         if mixture is None:
             return self._refused(movement, "too weak")
         # before this movement is remembered: the pause is the one to the movement before it
-        expression = self._vetoed(self._expressed(path, base, mixture), mixture)
+        times = self._frames.times[base : end + 1]
+        plain = expressed(self._model, mixture, times, path, base, self._params.micro_s)
+        expression = self._vetoed(plain, mixture)
         refusal = self._refusal(mixture, self._shut_share(expression))
-        mouth = mixture.strongest(self._model) in _MOUTH
-        if mouth and not refusal and self._goes_on(expression, movement.height):
+        mouth = mixture.strongest(self._model) in MOUTH
+        if mouth and not refusal and self._speech.goes_on(expression, movement.height):
             refusal = "speech"
         if mouth:
-            self._remember(expression.offset, movement.height, refusal == "speech")
+            self._speech.remember(expression.offset, movement.height, refusal == "speech")
         if refusal:
             return self._refused(movement, refusal, expression.vetoes)
         return self._accepted(movement, expression, mixture, end, mouth)
 
-    def _explain(self, noise: Filters, movement: Array) -> _Mixture | None:
-        """The few AUs that explain ``movement`` (K,), their prototypes' errors allowed for."""
-        params, model = self._params, self._model
-        rows, gram, widened = noise.rows, noise.gram, noise.covariance
-        for widen in (True, True, False):
-            target = np.ascontiguousarray(rows @ movement)
-            weights, energy = needed(
-                gram, target, self._groups, params.gain, _FEWEST_ENERGY, _MOST_AUS
-            )
-            if energy <= 0:
-                return None
-            if widen:
-                widened = self._widened(noise.covariance, weights)
-                rows, gram = explainers(model, widened)
-        total = float(movement @ np.linalg.solve(widened, movement))
-        height = float(np.sqrt(energy))
-        return _Mixture(weights, np.asarray(weights @ rows) / height, height, energy / total)
-
-    def _widened(self, covariance: Array, weights: Array) -> Array:
-        wide = covariance.copy()
-        for row in np.flatnonzero(weights):
-            au = self._model.rows[row][0]
-            wide += self._params.mismatch * weights[row] ** 2 * self._model.mismatch[au]
-        return wide
-
-    def _refusal(self, mixture: _Mixture, shut: float = 0.0) -> str:
+    def _refusal(self, mixture: Mixture, shut: float = 0.0) -> str:
         if mixture.strongest(self._model) == BLINK:
             return "blink"
         if shut >= 1:
@@ -630,83 +333,23 @@ class JointSpotter:
             return "not explained by action units"
         return ""
 
-    def _expressed(self, path: Array, base: int, mixture: _Mixture) -> Expression:
-        curve = path @ mixture.curve
-        apex = int(curve.argmax())
-        times = self._t[base : base + len(path)]
-        onset = _nearest(times, drawn_out(times, curve, apex, -1))
-        offset = _nearest(times, drawn_out(times, curve, apex, 1))
-        kind: Literal["micro", "macro"] = (
-            "micro" if times[offset] - times[onset] + _TICK < self._params.micro_s else "macro"
-        )
-        spans = self._spans(mixture, base + onset, base + apex, base + offset)
-        return Expression(base + onset, base + apex, base + offset, kind, spans)
-
-    def _spans(self, mixture: _Mixture, onset: int, apex: int, offset: int) -> tuple[AUSpan, ...]:
-        """The AUs, the strongest first; the blink that goes along with others is left out."""
-        spans = []
-        for number, au in enumerate(self._model.aus):
-            left, right = (mixture.weights[self._model.index(au, h)] for h in ("left", "right"))
-            value = float(max(left, right))
-            if value > 0 and au != BLINK:
-                side = _side(float(left), float(right))
-                spans.append(AUSpan(number, onset, apex, offset, value, side))
-        return tuple(sorted(spans, key=lambda span: -span.value))
-
-    # ------------------------------------------------------------ speech
-
-    def _goes_on(self, expression: Expression, height: float) -> bool:
-        """Whether this movement of the mouth follows so soon on another that it is speech."""
-        memory, params = self._memory, self._params
-        last = memory.last
-        soon = bool(self._t[expression.onset] - last.until < params.speech_s)
-        return soon and (last.speaking or last.height > params.train * height)
-
-    def _remember(self, end: int, height: float, speech: bool) -> None:
-        memory = self._memory
-        late = self._t[end] - memory.last.until > self._params.search_s
-        if late or height > self._params.train * memory.last.height:
-            memory.moved(float(self._t[end]), height, speech)
-
-    def _hear(self, i: int) -> list[Update]:
-        """Let go of the expression held back, or see that the mouth goes on moving."""
-        held, params = self._held, self._params
-        if held is None:
-            return []
-        if self._t[i] - self._t[held.end] > params.wait_s + _TICK:
-            return self._release()
-        detect = self._memory.noise.filters.detect[self._mouth_curves]
-        curves = self._x[held.end : i + 1] @ detect.T
-        if len(curves) < 2:
-            return []
-        rise = float((curves[-1] - curves[:-1].min(axis=0)).max())
-        if rise <= max(params.theta, params.train * held.height):
-            return []
-        self._held = None
-        if self._memory.mouth:
-            self._memory.last.speaking = True
-        return [Retraction(held.number, None, "speech", held.expression.vetoes)]
-
-    def _release(self) -> list[Update]:
-        held, self._held = self._held, None
-        return [] if held is None else [Final(held.number, held.expression)]
-
     # ------------------------------------------------------------ results
 
     def _refused(
-        self, movement: _Movement, reason: str, vetoes: tuple[Veto, ...] = ()
+        self, movement: Movement, reason: str, vetoes: tuple[Veto, ...] = ()
     ) -> list[Update]:
         found = self._candidates
-        found.risen &= np.abs(self._t[found.peak] - self._t[movement.peak]) > _TOGETHER_S
+        times = self._frames.times
+        found.risen &= np.abs(times[found.peak] - times[movement.peak]) > _TOGETHER_S
         if movement.number < 0:
             return []
         return [Retraction(movement.number, None, reason, vetoes)]
 
     def _accepted(
         self,
-        movement: _Movement,
+        movement: Movement,
         expression: Expression,
-        mixture: _Mixture,
+        mixture: Mixture,
         end: int,
         mouth: bool,
     ) -> list[Update]:
@@ -716,24 +359,24 @@ class JointSpotter:
             updates.append(self._announcement(expression.apex, mixture))
         self._after = end
         self._candidates.risen &= self._candidates.base >= end
-        self._expression[max(expression.onset - 2, 0) : end + 3] = True
-        updates += self._release()
+        self._learner.exclude(expression.onset - 2, end + 2)
+        updates += self._speech.release()
         if mouth and self._params.wait_s > 0:
-            self._held = _Held(expression, movement.number, end, movement.height)
+            self._speech.hold(Held(expression, movement.number, end, movement.height))
             return updates
         return [*updates, Final(movement.number, expression)]
 
     def _shut_share(self, expression: Expression) -> float:
         """Share of the frames in which the eyes were shut and the curves were held."""
         held = self._frames.held[expression.onset : expression.offset + 1]
-        return sum(held) / len(held)
+        return float(held.sum()) / len(held)
 
-    def _vetoed(self, expression: Expression, mixture: _Mixture) -> Expression:
+    def _vetoed(self, expression: Expression, mixture: Mixture) -> Expression:
         """``expression`` with what each veto saw."""
         params, memory = self._params, self._memory
         halves = (self._model.index(BLINK, "left"), self._model.index(BLINK, "right"))
         blink = float(max(mixture.weights[h] for h in halves) / mixture.weights.max())
-        pause = float(self._t[expression.onset] - memory.last.until)
+        pause = float(self._frames.times[expression.onset] - memory.last.until)
         vetoes = (
             Veto("explained", mixture.explained, params.least_explained(mixture.height)),
             Veto("height", mixture.height, params.least),
@@ -741,23 +384,6 @@ class JointSpotter:
             Veto("shut", self._shut_share(expression), 1.0),
             Veto("speech", max(pause, 0.0) if np.isfinite(pause) else -1.0, params.speech_s),
         )
-        return Expression(
-            expression.onset,
-            expression.apex,
-            expression.offset,
-            expression.kind,
-            expression.aus,
-            mixture.height,
-            mixture.explained,
-            vetoes,
+        return replace(
+            expression, height=mixture.height, explained=mixture.explained, vetoes=vetoes
         )
-
-
-def _side(left: float, right: float) -> Side:
-    if left < _ONE_SIDED * right:
-        return "right"
-    return "left" if right < _ONE_SIDED * left else "both"
-
-
-def _nearest(times: Array, time: float) -> int:
-    return int(np.abs(times - time).argmin())

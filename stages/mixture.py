@@ -11,7 +11,7 @@ Array = npt.NDArray[np.float64]
 _TOLERANCE = 1e-4
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def nonnegative(gram: Array, target: Array, ridge: float, rounds: int) -> Array:
     """a >= 0 that minimises a'Ga / 2 - b'a + ridge a' diag(G) a / 2, by coordinate descent.
 
@@ -46,7 +46,7 @@ def nonnegative(gram: Array, target: Array, ridge: float, rounds: int) -> Array:
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _fitted(gram: Array, target: Array, members: npt.NDArray[np.int64]) -> tuple[Array, float]:
     """Coefficients of some rows alone, and the energy that they explain."""
     n = len(members)
@@ -57,11 +57,16 @@ def _fitted(gram: Array, target: Array, members: npt.NDArray[np.int64]) -> tuple
         for j in range(n):
             inner[i, j] = gram[members[i], members[j]]
     found = nonnegative(inner, wanted, 0.01, 60)
-    energy = 2.0 * np.dot(found, wanted) - np.dot(found, np.dot(inner, found))
+    energy = 0.0
+    for i in range(n):
+        of_row = 2.0 * wanted[i]
+        for j in range(n):
+            of_row -= inner[i, j] * found[j]
+        energy += found[i] * of_row
     return found, energy
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def needed(
     gram: Array, target: Array, groups: npt.NDArray[np.int64], gain: float, least: float, most: int
 ) -> tuple[Array, float]:

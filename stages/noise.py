@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from models.joint import JointModel
 
@@ -64,12 +65,14 @@ class Filters:
         rows: (R, K) such that ``rows @ x`` is the target of the joint explanation.
         gram: (R, R) its Gram matrix.
         covariance: (K, K).
+        inverse: of it.
     """
 
     detect: Array
     rows: Array
     gram: Array
     covariance: Array
+    inverse: Array
 
 
 def explainers(model: JointModel, covariance: Array) -> tuple[Array, Array]:
@@ -80,9 +83,12 @@ def explainers(model: JointModel, covariance: Array) -> tuple[Array, Array]:
 
 def filters(model: JointModel, templates: Array, covariance: Array) -> Filters:
     """Filters for a covariance (K, K) and detection templates (V, K)."""
-    detect = np.linalg.solve(covariance, templates.T).T
+    inverse = np.linalg.inv(covariance)
+    detect = templates @ inverse
     detect = detect / np.sqrt(np.einsum("vk,vk->v", detect, templates))[:, None]
-    return Filters(detect, *explainers(model, covariance), covariance)
+    rows = model.responses @ inverse
+    gram = rows @ model.responses.T
+    return Filters(detect, rows, gram, covariance, inverse)
 
 
 class Noise:
@@ -103,6 +109,11 @@ class Noise:
         self.newest = -np.inf  # source time of the last frame learned, s
         self.filters = self._renewed()
 
+    def warm_up(self) -> None:
+        """Compile what learns, and learn nothing."""
+        size = self._model.size
+        _follow(self._sum, 1.0, np.zeros((1, size)), self.filters.inverse, self.params.longest)
+
     def due(self, time: float) -> bool:
         """Whether the frame at ``time`` seconds is to be learned."""
         return time - self.newest + _TICK >= _LEAST_STEP_S
@@ -114,20 +125,12 @@ class Noise:
         self.newest = time
         if not len(differences):
             return
-        self._sum *= keep
         self._weight *= keep
-        shortened = differences * self._shares(differences)[:, None]
-        self._sum += shortened.T @ shortened
+        _follow(self._sum, keep, differences, self.filters.inverse, self.params.longest)
         self._weight += len(differences)
         self._learned += 1
         if self._learned % self.params.refresh == 0:
             self.filters = self._renewed()
-
-    def _shares(self, differences: Array) -> Array:
-        """Shares in (0, 1] that bring each difference down to ``longest``."""
-        whitened = np.linalg.solve(self.filters.covariance, differences.T)
-        lengths = np.sqrt(np.einsum("nk,kn->n", differences, whitened) / differences.shape[1])
-        return np.asarray(np.minimum(1.0, self.params.longest / np.maximum(lengths, 1e-9)))
 
     def _renewed(self) -> Filters:
         params = self.params
@@ -135,3 +138,28 @@ class Noise:
         covariance = (prior + self._sum) / (params.prior + self._weight)
         covariance = covariance + _JITTER * np.eye(self._model.size)
         return filters(self._model, self._templates, covariance)
+
+
+@njit(cache=True, nogil=True)
+def _follow(total: Array, keep: float, differences: Array, inverse: Array, longest: float) -> None:
+    """``total`` times ``keep``, and the outer products of the differences (n, K).
+
+    Each difference is brought down to ``longest`` standard deviations a projection.
+    """
+    size = len(total)
+    whitened = np.empty(size)
+    total *= keep
+    for difference in differences:
+        whitened[:] = 0.0
+        for j in range(size):
+            for k in range(size):
+                whitened[k] += difference[j] * inverse[j, k]
+        power = 0.0
+        for k in range(size):
+            power += whitened[k] * difference[k]
+        length = max(np.sqrt(power / size), 1e-9)
+        share = min(1.0, longest / length)
+        for j in range(size):
+            own = share * difference[j]
+            for k in range(size):
+                total[j, k] += own * (share * difference[k])

@@ -142,7 +142,10 @@ class JointRules:
 
     def warm_up(self) -> None:
         """Compile the kernels, so that the first expression is not late."""
-        JointSpotter(self._model, self.memory(), self._params).warm_up()
+        spotter = JointSpotter(self._model, self.memory(), self._params)
+        spotter.warm_up()
+        for time in range(3):
+            spotter.push(float(time), np.zeros((2, self._model.size)), False)
 
     def memory(self) -> Memory:
         """A face's noise, and what its mouth did last."""

@@ -216,3 +216,20 @@ def test_a_frame_is_learned_only_after_the_delay() -> None:
         it.push(float(time), column, False)
         assert known.noise.newest <= time - 2.6 + 1e-3
     assert known.noise.newest > times[-1] - 2.6 - 0.2
+
+
+def test_what_is_learned_is_the_outer_product_of_differences_brought_down_to_the_longest() -> None:
+    params = NoiseParams(prior=5.0, prior_scale=1.0, longest=1.5, refresh=1, memory_s=4.0)
+    noise = Noise(model(), params)
+    rng = np.random.default_rng(3)
+    total, weight = np.zeros((SIZE, SIZE)), 0.0
+    for i in range(5):
+        given = rng.normal(0, 1, (3, SIZE)) * rng.choice([0.5, 4.0], (3, 1))
+        whitened = np.linalg.solve(noise.filters.covariance, given.T).T
+        lengths = np.sqrt((given * whitened).sum(axis=1) / SIZE)
+        brought = given * np.minimum(1.0, 1.5 / lengths)[:, None]
+        keep = np.exp(-STEP / 4.0) if i else np.exp(-1.0)
+        total, weight = keep * total + brought.T @ brought, keep * weight + 3
+        noise.learn(i * STEP, given)
+        wanted = (5.0 * model().noise + total) / (5.0 + weight) + 1e-6 * np.eye(SIZE)
+        assert noise.filters.covariance == pytest.approx(wanted, abs=1e-9)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from models.joint import BLINK
+from stages import candidates, frames, mixture, noise
 from stages.items import Column
 from stages.joint import JointParams, Memory
 from stages.noise import NoiseParams
-from stages.peaks import SpotParams, StreamingSpotter, Update
+from stages.peaks import Final, SpotParams, StreamingSpotter, Update
 from stages.rules import JointRules, PaperRules, Rules, WindowSpotter
 from tests.stages.scripted import PARAMS, SIZE, Move, columns, model, spot
 
@@ -116,3 +117,16 @@ def test_the_papers_rules_say_what_its_spotter_says_and_ignore_shut_eyes() -> No
 @pytest.mark.parametrize("rules", [PAPER, JOINT])
 def test_breaking_off_at_once_withdraws_nothing(rules: Rules) -> None:
     assert rules.spotter(rules.memory()).abandon() == []
+
+
+def test_after_warming_up_nothing_is_compiled() -> None:
+    def compiled() -> int:
+        kernels = (candidates._follow, candidates._project, frames._advance, frames._fold)
+        more = (noise._follow, mixture.needed, mixture.nonnegative)
+        return sum(len(kernel.signatures) for kernel in (*kernels, *more))
+
+    JointRules(model(), JointParams(), NoiseParams()).warm_up()
+    before = compiled()
+    spotted = spot(columns([Move(1, 1.5, 1.7, 1.9), Move(12, 2.4, 2.6, 2.9)]), {20}, wait_s=0.5)
+    assert any(isinstance(update, Final) for update in spotted)
+    assert compiled() == before
