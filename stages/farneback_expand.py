@@ -14,6 +14,7 @@ import numpy.typing as npt
 from numba import njit, uint64
 
 from stages.farneback_layout import (
+    DIGEST,
     HALF,
     ONE,
     PLANES,
@@ -191,11 +192,13 @@ def _expand(image, rows, out, height, width, g, xg, xxg, metric, n, stride, pad)
 
 @lru_cache
 def _compiled(stride: int, pad: int, expansion: Expansion, halve: bool) -> Kernel:
-    n, (g, xg, xxg, metric) = expansion.n, expansion.weights()
+    n, (g, xg, xxg, metric), digest = expansion.n, expansion.weights(), DIGEST
 
     @njit(**options)
     def expand(image, grey, row, sizes, y_first, y_weights, x_first, x_weights, padded, rows, out):  # type: ignore[no-untyped-def]
         """All layers of ``image``; every tuple has an entry for each."""
+        if digest < 0:
+            return
         if halve:
             _halve(image, grey)
         else:

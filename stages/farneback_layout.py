@@ -11,8 +11,10 @@ cost more than the steps.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -28,11 +30,23 @@ PLANES = 5
 LANES = 16
 ZERO, QUARTER, HALF, ONE = (np.float32(v) for v in (0.0, 0.25, 0.5, 1.0))
 
+# The cache on disk knows a kernel's own file and what it closes over, not what is pasted from here:
+# kernels close over this, so that a change here compiles them anew.
+DIGEST = zlib.crc32(Path(__file__).read_bytes())
+
 # Every helper marked so is pasted into the kernel that calls it: only there are strides constants.
 # Kernels are closures over numbers and arrays; over other kernels, the cache on disk could not
 # tell them apart.
 paste = njit(inline="always")
-options: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
+# no other order of sums, no estimate for a division: which of a loop's two forms runs, in vectors or
+# not, depends on where arrays happen to lie, and both must give the same
+EXACT_ORDER = {"nnan", "ninf", "nsz", "contract"}
+options: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "fastmath": EXACT_ORDER,
+    "error_model": "numpy",
+}
 
 
 @dataclass(frozen=True)

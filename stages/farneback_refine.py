@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import int32, njit, uint64
 
 from stages.farneback_layout import (
+    DIGEST,
     HALF,
     LANES,
     ONE,
@@ -355,7 +356,7 @@ def _doubled(coarse, fine, height, width, factor, t, stride, pad):  # type: igno
 
 @lru_cache
 def _compiled(stride: int, pad: int, window: Window) -> Kernel:
-    r, weights, gaussian = window.r, window.weights(), window.gaussian
+    r, weights, gaussian, digest = window.r, window.weights(), window.gaussian, DIGEST
 
     @njit(**options)
     def refine(  # type: ignore[no-untyped-def]
@@ -384,6 +385,8 @@ def _compiled(stride: int, pad: int, window: Window) -> Kernel:
         follow: from the coarser layer; the rest but ``out`` is scratch: m (2 r + 2 rows of 5
         planes), total (5 planes) float64, t (6 planes), sums (5 planes).
         """
+        if digest < 0:
+            return
         coarsest = len(flows) - 1
         for back in range(len(flows)):
             k = coarsest - back

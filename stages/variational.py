@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from stages.farneback import check
+from stages.farneback_layout import EXACT_ORDER
 from stages.items import Floats
 
 _LEAST_SIZE = 16  # px; no layer of the pyramid is smaller
@@ -124,7 +125,7 @@ def _gradient(image: Floats) -> tuple[Floats, Floats]:
     return across, down
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=EXACT_ORDER)
 def _linearise(old: Floats, warped: Floats, u: Floats, v: Floats, data: Floats) -> None:
     """``data`` (h, 4, w): residual at zero flow, its gradient, 1 / its squared length.
 
@@ -143,7 +144,7 @@ def _linearise(old: Floats, warped: Floats, u: Floats, v: Floats, data: Floats) 
 
 # A row at a time: arrays of one dimension let the compiler vectorise, and the dual of a row
 # follows as soon as the row below is there, while both are in the cache (3 times as fast).
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=EXACT_ORDER, error_model="numpy")
 def _primal_row(
     data: Floats,
     u: Floats,
@@ -171,7 +172,7 @@ def _primal_row(
     return moved
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=EXACT_ORDER, error_model="numpy")
 def _dual_row(u: Floats, below: Floats, across: Floats, down: Floats, step: np.float32) -> None:
     """Update ``across``, ``down`` (w + 1,) by the gradient of ``u`` (w,) and the row below."""
     one = np.float32(1)
@@ -187,7 +188,7 @@ def _dual_row(u: Floats, below: Floats, across: Floats, down: Floats, step: np.f
     down[last + 1] = (down[last + 1] + step * uy) * shrink
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=EXACT_ORDER, error_model="numpy")
 def _iterate(
     data: Floats,
     u: Floats,

@@ -106,6 +106,17 @@ def test_the_references_expansion_is_reusable() -> None:
         assert np.array_equal(engine.flow(b), farneback(a, b))
 
 
+def test_the_flow_does_not_depend_on_where_arrays_lie() -> None:
+    a = _texture((224, 224))
+    b = _warped(a)
+    rng, between = np.random.default_rng(0), []
+    flows = []
+    for _ in range(60):
+        between.append(np.zeros(rng.integers(1, 5000), np.uint8))
+        flows.append(farneback(a, b).copy())
+    assert all(np.array_equal(flow, flows[0]) for flow in flows)
+
+
 def test_no_array_is_made_per_frame() -> None:
     a = _texture((96, 120))
     engine = Farneback((120, 96), FarnebackParams())
