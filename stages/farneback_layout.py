@@ -38,8 +38,8 @@ DIGEST = zlib.crc32(Path(__file__).read_bytes())
 # Kernels are closures over numbers and arrays; over other kernels, the cache on disk could not
 # tell them apart.
 paste = njit(inline="always")
-# no other order of sums, no estimate for a division: which of a loop's two forms runs, in vectors or
-# not, depends on where arrays happen to lie, and both must give the same
+# no other order of sums, no estimate for a division: which of a loop's two forms runs, in vectors
+# or not, depends on where arrays happen to lie, and both must give the same
 EXACT_ORDER = {"nnan", "ninf", "nsz", "contract"}
 options: dict[str, Any] = {
     "cache": True,
