@@ -10,8 +10,9 @@ import msgspec
 
 from pipeline.config import Config
 from pipeline.messages import End, Restarted
-from pipeline.node import Abandoned, Links, StageNode, is_live
+from pipeline.node import Abandoned, Links, is_live
 from pipeline.scoring import Scored, ScoreWorker, scored
+from pipeline.stage_nodes import StageNode
 from pipeline.wire import Wire
 from stages.items import Event, Interval
 

@@ -1,4 +1,4 @@
-"""The nodes: one loop each around a source, a stage or the event socket."""
+"""What all nodes share: sockets, reports, a life of their own."""
 
 from __future__ import annotations
 
@@ -7,27 +7,21 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import zmq
 
-from pipeline import routing, sockets
-from pipeline.build import build, prototypes
+from pipeline import sockets
 from pipeline.config import Config
-from pipeline.messages import Command, End, Report, Restarted, Sync
+from pipeline.messages import Report
 from pipeline.parcels import Parcels
-from pipeline.publish import EventFile, Messages
-from pipeline.routing import step
-from pipeline.schema import EventMessage, Message, StateMessage, topic
 from pipeline.sockets import Addresses, Socket
 from pipeline.wire import Wire, WireError, decode, encode
-from stages.items import Curves, Event, Frame, Stamp, Stride, WindowEnd
+from stages.items import Curves, Event, Stamp
 
-_POLL_MS = 100
-_FAILURES_IN_A_ROW = 30  # a stage that rejects this many items running is taken as dead
+POLL_MS = 100
 _MOST_NOTES = 100
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
@@ -170,7 +164,7 @@ class Node(ABC):
         target = to or self.outbox
         if target is None:
             return
-        while not target.poll(_POLL_MS, zmq.POLLOUT):
+        while not target.poll(POLL_MS, zmq.POLLOUT):
             self.check()
         if self.links.parcels is not None:
             target.send(self.links.parcels.put(item))
@@ -194,7 +188,7 @@ class Node(ABC):
         """The next item, or None after a while without one."""
         assert self.inbox is not None
         self.check()
-        return self.take(self.inbox) if self.inbox.poll(_POLL_MS) else None
+        return self.take(self.inbox) if self.inbox.poll(POLL_MS) else None
 
     @abstractmethod
     def run(self) -> None:
@@ -204,266 +198,3 @@ class Node(ABC):
 def is_live(source: str) -> bool:
     """Whether ``source`` is a camera (newest frame wins) and not a recording (lossless)."""
     return source.isdigit() or source.startswith(("rtsp://", "rtsps://"))
-
-
-class StageNode(Node):
-    """A stage between two sockets."""
-
-    def __init__(self, name: str, config: Config, links: Links, epoch: int = 0) -> None:
-        super().__init__(name, config, links, epoch)
-        self._failures = 0
-
-    def run(self) -> None:
-        """Build the stage, then items in, items out, until the end."""
-        self.stage = build(self.name, self.config, self.epoch)
-        self.reporter.send("ready", text=self._detail())
-        if self.epoch:
-            self.send(Restarted("", self.name))
-        while True:
-            item = self.receive()
-            if isinstance(item, End):
-                self.finish(item)
-                return
-            if item is not None:
-                self.handle(item)
-
-    def _detail(self) -> str:
-        return str(getattr(self.stage, "device", ""))
-
-    def handle(self, item: Wire) -> None:
-        """One item through the stage; an item it raises on is dropped and counted."""
-        begin = time.perf_counter()
-        try:
-            outputs = self.outputs(item)
-        except Exception as error:  # noqa: BLE001  a stage may raise anything; said and counted
-            self._rejected(error)
-            return
-        self._failures = 0
-        if isinstance(item, routing.ACCEPTS[self.name]):
-            self.reporter.item(stamp_of(item), time.perf_counter() - begin)
-        self.deliver(outputs)
-
-    def outputs(self, item: Wire) -> list[Wire]:
-        """What ``item`` makes the stage give."""
-        return list(step(self.name, self.stage, item, self.config.publish.curves))
-
-    def _rejected(self, error: Exception) -> None:
-        self._failures += 1
-        self.reporter.dropped[f"{self.name} failed"] += 1
-        self.reporter.once(f"dropped an item: {type(error).__name__}: {error}")
-        if self._failures >= _FAILURES_IN_A_ROW:
-            self._failures = 0
-            raise error
-
-    def deliver(self, outputs: Iterable[Wire]) -> None:
-        """Send what the stage made."""
-        for output in outputs:
-            self.send(output)
-
-    def finish(self, end: End) -> None:
-        """Flush the stage and pass the end on."""
-        self.deliver(self.stage.flush())
-        self.send(end)
-
-
-class MotionNode(StageNode):
-    """Motion, with the strides that spot feeds back.
-
-    After a window's end nothing new is taken until spot has answered, so that
-    the outcome does not depend on how fast either node runs.
-    """
-
-    def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
-        super().__init__("motion", config, links, epoch)
-        address = links.addresses["feedback"]
-        self.feedback = self._own(sockets.pull(links.context, address, 1000))
-        self._sync = 0
-        self._poller = zmq.Poller()
-        for socket in (self.feedback, self.inbox):
-            self._poller.register(socket, zmq.POLLIN)
-
-    def receive(self) -> Wire | None:
-        """Strides before faces."""
-        assert self.inbox is not None
-        self.check()
-        waiting = dict(self._poller.poll(_POLL_MS))
-        if self.feedback in waiting:
-            item = self.take(self.feedback)
-            return item if isinstance(item, Stride) else None
-        return self.take(self.inbox) if self.inbox in waiting else None
-
-    def deliver(self, outputs: Iterable[Wire]) -> None:
-        """Send, and settle when a window ended."""
-        ended = False
-        for output in outputs:
-            ended = ended or isinstance(output, WindowEnd)
-            self.send(output)
-        if ended:
-            self._settle()
-
-    def _settle(self) -> None:
-        while self._answers_to_sync():
-            pass
-
-    def _answers_to_sync(self) -> bool:
-        """Ask spot to catch up; True when a stride came that made new columns."""
-        self._sync += 1
-        made = False
-        self.send(Sync(self._sync))
-        asked = time.monotonic()
-        while True:
-            self.check()
-            if self.feedback.poll(_POLL_MS):
-                item = self.take(self.feedback)
-                if isinstance(item, Sync) and item.number == self._sync:
-                    return made
-                if isinstance(item, Stride):
-                    outputs = list(step("motion", self.stage, item))
-                    made = made or bool(outputs)
-                    for output in outputs:
-                        self.send(output)
-            elif time.monotonic() - asked > 2.0:  # spot died with the question
-                asked = time.monotonic()
-                self.send(Sync(self._sync))
-
-
-class SpotNode(StageNode):
-    """Spot, with strides and sync answers going back to motion."""
-
-    def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
-        super().__init__("spot", config, links, epoch)
-        self.feedback = self._own(sockets.push(links.context, links.addresses["feedback"], 1000))
-
-    def deliver(self, outputs: Iterable[Wire]) -> None:
-        """Strides and sync answers to motion, the rest onward."""
-        for output in outputs:
-            back = isinstance(output, Stride | Sync)
-            self.send(output, self.feedback if back else None)
-
-
-class CaptureNode(Node):
-    """The source; live, the newest frame wins and the camera never waits."""
-
-    def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
-        super().__init__("capture", config, links, epoch)
-        self._commands = sockets.listen(links.context, links.addresses["commands"])
-        self._stack.callback(self._commands.close)
-        self._go = threading.Event()
-        self._stop = threading.Event()
-        self._last_frame = -1
-
-    def run(self) -> None:
-        """Open the source, wait for the word, then send frames until the end."""
-        from pipeline.sources import open_source
-
-        config = self.config
-        source = open_source(
-            config.source,
-            fps=config.fps,
-            stream=config.capture.name or None,
-            duration_s=config.duration,
-            open_timeout_s=config.capture.open_timeout_s,
-            read_timeout_s=config.capture.read_timeout_s,
-        )
-        with contextlib.closing(source):
-            total = source.n_frames or 0
-            self.reporter.send("ready", text=f"{source.stream}\t{total}")
-            if self.epoch:
-                self.send(Restarted(source.stream, self.name))
-            else:
-                self._await_go()
-            self._pump(source)
-            self.send(End(source.stream, getattr(source, "warning", None) or ""))
-
-    def _await_go(self) -> None:
-        while not (self._go.is_set() or self._stop.is_set()):
-            self.check()
-            self._obey(_POLL_MS)
-
-    def _obey(self, wait_ms: int = 0) -> None:
-        while self._commands.poll(wait_ms):
-            command = msgspec.msgpack.decode(self._commands.recv(), type=Command)
-            (self._go if command.kind == "go" else self._stop).set()
-            wait_ms = 0
-
-    def _pump(self, source: Any) -> None:
-        frames = iter(source.frames())
-        while not self._stop.is_set():
-            self._room()
-            if self._stop.is_set():
-                break
-            frame: Frame | None = next(frames, None)
-            if frame is None:
-                break
-            self._obey()
-            if frame.stamp.frame <= self._last_frame:  # a recording reopened after a death
-                continue
-            begin = time.perf_counter()
-            self._gap(frame)
-            self.send(frame)
-            self.reporter.item(frame.stamp, time.perf_counter() - begin)
-
-    def _room(self) -> None:
-        """Wait for room before taking a frame, so that it is the newest when sent."""
-        assert self.outbox is not None
-        while not self._stop.is_set() and not self.outbox.poll(_POLL_MS, zmq.POLLOUT):
-            self.check()
-            self._obey()
-        self.check()
-
-    def _gap(self, frame: Frame) -> None:
-        missing = frame.stamp.frame - self._last_frame - 1
-        if missing > 0 and is_live(self.config.source):
-            self.reporter.dropped["capture: newer frame won"] += missing
-        self._last_frame = frame.stamp.frame
-
-
-class PublishNode(Node):
-    """Messages out: socket, file, and the supervisor's console."""
-
-    def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
-        super().__init__("publish", config, links, epoch)
-        self._messages: Messages | None = None
-        self._public: Socket | None = None
-        self._file: EventFile | None = None
-
-    def run(self) -> None:
-        """Publish until the end."""
-        if self._public is None:
-            water = self.config.publish.high_water_mark
-            self._public, address = sockets.publisher(self.links.context, self.config.events, water)
-            self._own(self._public)
-            if self.config.out is not None:
-                self._file = EventFile(self.config.out, append=self.epoch > 0)
-                self._stack.callback(self._file.close)
-            self._aus = prototypes(self.config).aus
-            self.reporter.send("ready", text=address)
-        while True:
-            item = self.receive()
-            if item is None:
-                continue
-            begin = time.perf_counter()
-            self._publish(item)
-            if isinstance(item, Event):
-                self.reporter.item(stamp_of(item), time.perf_counter() - begin)
-            if isinstance(item, End):
-                return
-
-    def _publish(self, item: Wire) -> None:
-        stamp = stamp_of(item)
-        if self._messages is None:
-            stream = stamp.stream if stamp is not None else getattr(item, "stream", "")
-            self._messages = Messages(stream, self._aus)
-            self._out(self._messages.state("started"))
-        for message in self._messages.of(item):
-            self._out(message)
-
-    def _out(self, message: Message) -> None:
-        assert self._public is not None
-        body = msgspec.msgpack.encode(message)
-        self._public.send_multipart([topic(message), body])
-        self.reporter.sent += 1
-        if isinstance(message, EventMessage) and self._file is not None:
-            self._file.write(message)
-        if isinstance(message, EventMessage | StateMessage):
-            self.reporter.send("published", payload=body)

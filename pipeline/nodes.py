@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from models.errors import UserError
+from pipeline.capture_node import CaptureNode
 from pipeline.classify_node import ClassifyNode
 from pipeline.config import Config
-from pipeline.node import (
-    Abandoned,
-    CaptureNode,
-    Links,
-    MotionNode,
-    Node,
-    PublishNode,
-    SpotNode,
-    StageNode,
-)
+from pipeline.node import Abandoned, Links, Node
+from pipeline.publish_node import PublishNode
+from pipeline.stage_nodes import MotionNode, SpotNode, StageNode
 
 _KINDS: dict[str, Callable[[Config, Links, int], Node]] = {
     "capture": CaptureNode,

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import zmq
 
-import pipeline.node
+import pipeline.publish_node
 import pipeline.sources
+import pipeline.stage_nodes
 from pipeline import sockets
 from pipeline.classify_node import ClassifyNode, is_paced
 from pipeline.config import load
 from pipeline.graph import Graph, Summary
 from pipeline.messages import End, Report, Restarted
-from pipeline.node import Abandoned, Links, StageNode, stamp_of
+from pipeline.node import Abandoned, Links, stamp_of
 from pipeline.schema import EventMessage, without_wall_clock
+from pipeline.stage_nodes import StageNode
 from stages.classify import ClassifyStage
 from stages.items import Event, Evidence, Frame, Interval, Phase, Reading, Stamp
 from tests.pipeline.test_graph import Pass, ScriptedSource, _config, _run
@@ -154,12 +156,12 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         stages |= {"spot": Spot(plan), "classify": Classify(scorer)}  # type: ignore[dict-item]
         accepts: dict[str, Any] = {name: (Frame,) for name in ("face", "motion", "spot")}
         monkeypatch.setattr("pipeline.routing.ACCEPTS", accepts | {"classify": (Interval,)})
-        monkeypatch.setattr(pipeline.node, "build", lambda name, config, epoch: stages[name])
+        monkeypatch.setattr(pipeline.stage_nodes, "build", lambda name, config, epoch: stages[name])
 
         class Set:
             aus = (1,)
 
-        monkeypatch.setattr(pipeline.node, "prototypes", lambda config: Set)
+        monkeypatch.setattr(pipeline.publish_node, "prototypes", lambda config: Set)
         source = ScriptedSource(frames, pause_s)
         monkeypatch.setattr(pipeline.sources, "open_source", lambda *a, **k: source)
         watched = Watched()

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.node
+import pipeline.publish_node
 import pipeline.sources
+import pipeline.stage_nodes
 from models.errors import SourceError, UserError
 from pipeline.config import Config, load
 from pipeline.graph import Graph, GraphDied, Summary
@@ -78,12 +79,14 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     plan |= {"spot": Pass, "classify": Announce}
     accepts = {name: (Frame,) for name in ("face", "motion", "spot", "classify")}
     monkeypatch.setattr("pipeline.routing.ACCEPTS", accepts)
-    monkeypatch.setattr(pipeline.node, "build", lambda name, config, epoch: plan[name](name, epoch))
+    monkeypatch.setattr(
+        pipeline.stage_nodes, "build", lambda name, config, epoch: plan[name](name, epoch)
+    )
 
     class Set:
         aus = (1,)
 
-    monkeypatch.setattr(pipeline.node, "prototypes", lambda config: Set)
+    monkeypatch.setattr(pipeline.publish_node, "prototypes", lambda config: Set)
     monkeypatch.setattr(pipeline.sources, "open_source", lambda *a, **k: _open(plan["source"]))
     return plan
 
@@ -162,7 +165,7 @@ class Dying(Pass):
 def test_a_dead_node_is_restarted_and_what_was_open_is_retracted(
     scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.node, "_FAILURES_IN_A_ROW", 3)
+    monkeypatch.setattr(pipeline.stage_nodes, "_FAILURES_IN_A_ROW", 3)
 
     class DiesOnceAtEight(Dying):
         def process(self, item: Any) -> Iterable[Any]:
@@ -192,7 +195,7 @@ def test_a_dead_node_is_restarted_and_what_was_open_is_retracted(
 def test_three_deaths_in_a_minute_end_the_run_with_code_3(
     scripted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.node, "_FAILURES_IN_A_ROW", 2)
+    monkeypatch.setattr(pipeline.stage_nodes, "_FAILURES_IN_A_ROW", 2)
     Dying.lives = 100
     scripted["spot"] = Dying
     with pytest.raises(GraphDied, match="spot: 3 deaths") as caught:
