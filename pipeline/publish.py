@@ -10,7 +10,7 @@ from typing import IO
 import msgspec
 
 from models.errors import UserError
-from pipeline.messages import End, Restarted
+from pipeline.messages import End, Notice, Restarted
 from pipeline.schema import (
     CurvesMessage,
     EventMessage,
@@ -62,6 +62,8 @@ class Messages:
         elif isinstance(item, Restarted):
             yield from self._retract_all(f"{item.node} restarted")
             yield self.state("node_restarted", detail=item.node)
+        elif isinstance(item, Notice):
+            yield self.state(item.state, detail=item.detail)
         elif isinstance(item, End):
             yield from self._retract_all("ended")
             yield self.state("ended", detail=item.warning)

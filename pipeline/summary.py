@@ -21,6 +21,8 @@ class NodeState:
     done: bool = False
     received: int = 0
     sent: int = 0
+    idle: int = 0  # reports in a row that found nothing waiting
+    caused: int = 0  # frames of a live source that were dropped because this node was too slow
     detail: str = ""
     dropped: Counter[str] = field(default_factory=Counter)
     past: Counter[str] = field(default_factory=Counter)  # counters of earlier epochs
@@ -34,6 +36,8 @@ class NodeState:
         if report.epoch != self.epoch:
             return
         self.received, self.sent = report.received, report.sent
+        if report.kind == "beat":
+            self.idle = self.idle + 1 if report.idle else 0
         self.dropped = Counter(report.dropped)
         self.latencies_ms.extend(report.latencies_ms)
         self.work_ms.extend(report.work_ms)
@@ -44,7 +48,7 @@ class NodeState:
         self.past["\0received"] += self.received
         self.epoch = epoch
         self.ready = False
-        self.received = self.sent = 0
+        self.received = self.sent = self.idle = 0
         self.dropped = Counter()
         self.heard = time.monotonic()
 
@@ -75,6 +79,11 @@ class Summary:
     def frames(self) -> int:
         """Frames captured."""
         return self.nodes["capture"].total_received
+
+    @property
+    def too_slow(self) -> dict[str, int]:
+        """Frames that a live source dropped, by the node that was too slow for them."""
+        return {name: node.caused for name, node in self.nodes.items() if node.caused}
 
     @property
     def dropped(self) -> Counter[str]:
