@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from multiprocessing.sharedctypes import RawValue
+from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import Any
 
 _NAME_BYTES = 1024
@@ -32,6 +32,7 @@ class Begun:
         self._shared: Any = RawValue(_Shared)
         self._shared.origin_ns = time.monotonic_ns()
         self._shared.frame = -1
+        self.trace: Any = RawArray(ctypes.c_int64, 3)  # where a live source has got to
 
     @property
     def origin_ns(self) -> int:
