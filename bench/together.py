@@ -13,7 +13,8 @@ from typing import Any
 
 from models.errors import UserError
 from pipeline.config import load
-from pipeline.graph import Graph, Summary
+from pipeline.graph import Graph
+from pipeline.summary import Summary
 
 
 def told(summary: Summary) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import zmq
 from pipeline import sockets
 from pipeline.config import Config
 from pipeline.messages import Command, End, Restarted
-from pipeline.node import POLL_MS, Links, Node, is_live
+from pipeline.node import NEWER_WON, POLL_MS, Links, Node, is_live
 from stages.items import Frame
 
 
@@ -26,7 +26,6 @@ class CaptureNode(Node):
         self._stack.callback(self._commands.close)
         self._go = threading.Event()
         self._stop = threading.Event()
-        self._last_frame = -1
 
     def run(self) -> None:
         """Open the source, wait for the word, then send frames until the end."""
@@ -43,13 +42,21 @@ class CaptureNode(Node):
         )
         with contextlib.closing(source):
             total = source.n_frames or 0
+            self.links.begun.stream = source.stream
             self.reporter.send("ready", text=f"{source.stream}\t{total}")
             if self.epoch:
-                self.send(Restarted(source.stream, self.name))
-            else:
-                self._await_go()
+                self._go_on(source)
+            self._await_go()
             self._pump(source)
             self.send(End(source.stream, getattr(source, "warning", None) or ""))
+
+    def _go_on(self, source: Any) -> None:
+        """After a death: a recording goes on after the last frame that was taken of it."""
+        from pipeline.sources.pace import Recorded
+
+        self.send(Restarted(source.stream, self.name))
+        if isinstance(source, Recorded):
+            source.begin_after(self.links.begun.frame)
 
     def _await_go(self) -> None:
         while not (self._go.is_set() or self._stop.is_set()):
@@ -72,7 +79,7 @@ class CaptureNode(Node):
             if frame is None:
                 break
             self._obey()
-            if frame.stamp.frame <= self._last_frame:  # a recording reopened after a death
+            if frame.stamp.frame <= self.links.begun.frame:  # reopened after a death
                 continue
             begin = time.perf_counter()
             self._gap(frame)
@@ -88,7 +95,7 @@ class CaptureNode(Node):
         self.check()
 
     def _gap(self, frame: Frame) -> None:
-        missing = frame.stamp.frame - self._last_frame - 1
+        missing = frame.stamp.frame - self.links.begun.frame - 1
         if missing > 0 and is_live(self.config.source):
-            self.reporter.dropped["capture: newer frame won"] += missing
-        self._last_frame = frame.stamp.frame
+            self.reporter.dropped[NEWER_WON] += missing
+        self.links.begun.took(frame.stamp.frame, frame.stamp.pts)

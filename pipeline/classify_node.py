@@ -91,7 +91,9 @@ class ClassifyNode(StageNode):
         self.check()
         self._publish()
         patience = _TICK_MS if self._waiting else _IDLE_MS
-        return self.take(self.inbox) if self.inbox.poll(patience) else None
+        found = self.inbox.poll(patience)
+        self.reporter.idle = not found and not self._waiting
+        return self.take(self.inbox) if found else None
 
     def outputs(self, item: Wire) -> list[Wire]:
         """What goes on at once."""
@@ -113,18 +115,20 @@ class ClassifyNode(StageNode):
             self.check()
             if self._publish():
                 last = max(last, time.monotonic())
+            if self.links.begun.hurry:
+                self._give_up("no scores before the run had to end")
+                break
             if time.monotonic() > last + patience:
-                self._give_up(patience)
+                self._give_up(f"no scores for {patience:g} s after the end")
                 break
             time.sleep(_TICK_MS / 1000)
         super().finish(end)
 
-    def _give_up(self, patience: float) -> None:
+    def _give_up(self, why: str) -> None:
+        self.deliver(self._release(list(self._waiting)))
         missing = len(self._waiting)
         self.reporter.dropped[_NOT_SCORED] += missing
-        self.reporter.once(
-            f"no scores for {patience:g} s after the end: updates of {missing} events are lost"
-        )
+        self.reporter.once(f"{why}: updates of {missing} events are lost")
 
     def _submit(self, scorer: Scorer, event: Event, item: Interval) -> list[Wire]:
         if self._worker is None:

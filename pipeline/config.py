@@ -100,7 +100,10 @@ class GraphConfig(_Section):
     queue: int = Field(8, ge=1, le=1000, description="items held between two nodes")
     deaths: int = Field(3, ge=1, description="deaths of nodes within a minute that end the run")
     heartbeat_s: float = Field(0.5, gt=0, description="seconds between reports of a node")
-    silence_s: float = Field(60.0, gt=0, description="a process silent for longer is taken as dead")
+    silence_s: float = Field(60.0, gt=0, description="a node silent for longer is taken as dead")
+    drain_s: float = Field(
+        2.0, ge=0, le=60, description="a stop waits so long for what is on its way"
+    )
 
 
 def _toml_data(path: Path) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.graph import Graph, Summary
+from pipeline.graph import Graph
 from pipeline.messages import Report
+from pipeline.summary import Summary
 
 _PHASE_STYLE = {"apex": "yellow", "final": "bold green", "retracted": "dim", "update": "cyan"}
 

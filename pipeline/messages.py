@@ -27,6 +27,14 @@ class Sync(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
+class Notice(msgspec.Struct, frozen=True, tag=True):
+    """The supervisor's word to whoever listens to the run: published as a state."""
+
+    stream: str
+    state: str
+    detail: str = ""
+
+
 class Report(msgspec.Struct, frozen=True):
     """A node's word to the supervisor; counters are since the node's start."""
 
@@ -38,6 +46,8 @@ class Report(msgspec.Struct, frozen=True):
     dropped: dict[str, int] = {}  # by reason
     latencies_ms: list[float] = []  # capture to here, since the last report
     work_ms: list[float] = []  # time inside the stage per item, since the last report
+    blocked_s: float = 0.0  # time spent waiting for other nodes, since the last report
+    idle: bool = False  # nothing waits for the node
     text: str = ""
     exit_code: int = 1
     payload: bytes = b""

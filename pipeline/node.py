@@ -14,6 +14,7 @@ import msgspec
 import zmq
 
 from pipeline import sockets
+from pipeline.begun import Begun
 from pipeline.config import Config
 from pipeline.messages import Report
 from pipeline.parcels import Parcels
@@ -22,6 +23,8 @@ from pipeline.wire import Wire, WireError, decode, encode
 from stages.items import Curves, Event, Stamp
 
 POLL_MS = 100
+_WORD_MS = 2000  # a report that matters waits so long for room
+NEWER_WON = "capture: newer frame won"
 _MOST_NOTES = 100
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
@@ -39,6 +42,7 @@ class Links:
     context: zmq.Context[Any]
     abandon: threading.Event = field(default_factory=threading.Event)
     parcels: Parcels | None = None  # where the nodes are threads of one process
+    begun: Begun = field(default_factory=Begun)
 
 
 def stamp_of(item: Wire) -> Stamp | None:
@@ -69,6 +73,8 @@ class Reporter:
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
+        self.blocked_s = 0.0  # waiting for others, since the last report
+        self.idle = False  # the last look into the inbox found nothing
 
     def item(self, stamp: Stamp | None, work_s: float) -> None:
         """One item handled: its age since capture and the time spent on it."""
@@ -99,12 +105,16 @@ class Reporter:
             dropped=dict(self.dropped),
             latencies_ms=self._latencies,
             work_ms=self._work,
+            blocked_s=self.blocked_s,
+            idle=self.idle,
             text=text,
             exit_code=exit_code,
             payload=payload,
         )
-        self._latencies, self._work = [], []
+        self._latencies, self._work, self.blocked_s = [], [], 0.0
         self._last = time.monotonic()
+        if kind != "beat":  # the first ones come before the connection stands
+            self._link.poll(_WORD_MS, zmq.POLLOUT)
         with contextlib.suppress(zmq.Again):
             self._link.send(msgspec.msgpack.encode(report), zmq.NOBLOCK)
 
@@ -164,13 +174,22 @@ class Node(ABC):
         target = to or self.outbox
         if target is None:
             return
-        while not target.poll(POLL_MS, zmq.POLLOUT):
-            self.check()
+        if not target.poll(0, zmq.POLLOUT):
+            self._await_room(target)
         if self.links.parcels is not None:
             target.send(self.links.parcels.put(item))
         else:
             target.send_multipart(encode(item), copy=False)
         self.reporter.sent += 1
+
+    def _await_room(self, target: Socket) -> None:
+        begin = time.monotonic()
+        while not target.poll(POLL_MS, zmq.POLLOUT):
+            now = time.monotonic()
+            self.reporter.blocked_s += now - begin
+            begin = now
+            self.check()
+        self.reporter.blocked_s += time.monotonic() - begin
 
     def take(self, socket: Socket) -> Wire | None:
         """The next item waiting on ``socket``; None when it was no message of ours."""
@@ -188,7 +207,8 @@ class Node(ABC):
         """The next item, or None after a while without one."""
         assert self.inbox is not None
         self.check()
-        return self.take(self.inbox) if self.inbox.poll(POLL_MS) else None
+        self.reporter.idle = not self.inbox.poll(POLL_MS)
+        return None if self.reporter.idle else self.take(self.inbox)
 
     @abstractmethod
     def run(self) -> None:

@@ -36,7 +36,7 @@ def work(node: Node) -> bool:
     except UserError as error:
         node.reporter.send("fatal", text=str(error), exit_code=error.exit_code)
         return True
-    except Exception as error:  # noqa: BLE001  whatever killed the node is reported as its death
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever killed the node is reported as its death
         node.reporter.send("death", text=f"{type(error).__name__}: {error}")
         return False
     node.reporter.send("done")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from models.errors import UserError
-from pipeline.messages import End, Restarted
+from pipeline.messages import End, Notice, Restarted
 from pipeline.schema import (
     CurvesMessage,
     EventMessage,
@@ -22,7 +23,40 @@ from pipeline.schema import (
     moment,
 )
 from pipeline.wire import Wire
-from stages.items import Blink, Curves, Event, FaceState
+from stages.items import Blink, Curves, Event, FaceState, Phase
+
+_REMEMBERED = 10_000  # expressions that are closed
+
+
+@dataclass
+class Account:
+    """Which expressions are announced and which are closed, after the messages so far.
+
+    Attributes:
+        open: announced and not closed, by id.
+        closed: the newest closed ones, and what closed or completed them.
+    """
+
+    open: dict[str, EventMessage] = field(default_factory=dict)
+    closed: dict[str, Phase] = field(default_factory=dict)
+
+    def admits(self, id: str, phase: Phase) -> bool:
+        """Whether ``phase`` may follow: no second closing, nothing after it but an update."""
+        if phase == "update":
+            return self.closed.get(id) == "final"
+        if phase == "retracted":
+            return id in self.open
+        return id not in self.closed and (phase != "apex" or id not in self.open)
+
+    def enter(self, message: EventMessage) -> None:
+        """Book a message."""
+        if message.phase == "apex":
+            self.open[message.id] = message
+            return
+        self.open.pop(message.id, None)
+        self.closed[message.id] = message.phase
+        if len(self.closed) > _REMEMBERED:
+            del self.closed[next(iter(self.closed))]
 
 
 class Messages:
@@ -46,12 +80,13 @@ class Messages:
         self._mono_ns = mono_ns
         self._utc_ns = utc_ns
         self._seq = 0
-        self._open: dict[str, EventMessage] = {}
+        self._account = Account()
+        self.refused = 0
 
     def of(self, item: Wire) -> Iterator[Message]:
         """The messages that ``item`` causes, in order."""
         if isinstance(item, Event):
-            yield self._event(item)
+            yield from self._event(item)
         elif isinstance(item, FaceState):
             state = "face_found" if item.visible else "face_lost"
             yield self.state(state, face=item.face, at=moment(item.stamp))
@@ -62,6 +97,8 @@ class Messages:
         elif isinstance(item, Restarted):
             yield from self._retract_all(f"{item.node} restarted")
             yield self.state("node_restarted", detail=item.node)
+        elif isinstance(item, Notice):
+            yield self.state(item.state, detail=item.detail)
         elif isinstance(item, End):
             yield from self._retract_all("ended")
             yield self.state("ended", detail=item.warning)
@@ -79,18 +116,20 @@ class Messages:
             published_utc_ns=self._utc_ns(),
         )
 
-    def _event(self, event: Event) -> EventMessage:
-        message = event_message(event, self._seq, self._mono_ns(), self._utc_ns())
+    def _event(self, event: Event) -> Iterator[EventMessage]:
+        if not self._account.admits(event.interval.id, event.interval.phase):
+            self.refused += 1
+            return
+        yield self._numbered(event_message(event, self._seq, self._mono_ns(), self._utc_ns()))
+
+    def _numbered(self, message: EventMessage) -> EventMessage:
         self._seq += 1
-        if message.phase == "apex":
-            self._open[message.id] = message
-        else:
-            self._open.pop(message.id, None)
+        self._account.enter(message)
         return message
 
     def _retract_all(self, reason: str) -> Iterator[EventMessage]:
-        for message in list(self._open.values()):
-            yield msgspec.structs.replace(
+        for message in list(self._account.open.values()):
+            withdrawn = msgspec.structs.replace(
                 message,
                 seq=self._seq,
                 phase="retracted",
@@ -98,8 +137,7 @@ class Messages:
                 emotions=[],
                 published_utc_ns=self._utc_ns(),
             )
-            self._seq += 1
-        self._open.clear()
+            yield self._numbered(withdrawn)
 
     def _curves(self, item: Curves) -> Iterator[CurvesMessage]:
         for column in item.columns:

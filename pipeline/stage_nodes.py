@@ -14,8 +14,10 @@ from pipeline.messages import End, Restarted, Sync
 from pipeline.node import POLL_MS, Links, Node, stamp_of
 from pipeline.routing import step
 from pipeline.wire import Wire
-from stages.items import Stride, WindowEnd
+from stages.items import Curves, Face, Frame, Stride, WindowEnd
 
+_FRAMES = (Frame, Face, Curves)  # what may be thrown away: no phase of an event is among it
+_ASK_AGAIN_S = 2.0
 _FAILURES_IN_A_ROW = 30  # a stage that rejects this many items running is taken as dead
 
 
@@ -28,17 +30,28 @@ class StageNode(Node):
 
     def run(self) -> None:
         """Build the stage, then items in, items out, until the end."""
+        self.begin()
+        while self.turn():
+            pass
+
+    def begin(self) -> None:
+        """Build the stage and say so."""
         self.stage = build(self.name, self.config, self.epoch)
         self.reporter.send("ready", text=self._detail())
         if self.epoch:
-            self.send(Restarted("", self.name))
-        while True:
-            item = self.receive()
-            if isinstance(item, End):
-                self.finish(item)
-                return
-            if item is not None:
-                self.handle(item)
+            self.send(Restarted(self.links.begun.stream, self.name))
+
+    def turn(self) -> bool:
+        """Take one item, if there is one; False at the end."""
+        item = self.receive()
+        if isinstance(item, End):
+            self.finish(item)
+            return False
+        if self.links.begun.hurry and isinstance(item, _FRAMES):
+            self.reporter.dropped[f"{self.name}: left at the stop"] += 1
+        elif item is not None:
+            self.handle(item)
+        return True
 
     def _detail(self) -> str:
         return str(getattr(self.stage, "device", ""))
@@ -90,7 +103,7 @@ class MotionNode(StageNode):
         super().__init__("motion", config, links, epoch)
         address = links.addresses["feedback"]
         self.feedback = self._own(sockets.pull(links.context, address, 1000))
-        self._sync = 0
+        self._sync = epoch << 32  # an answer to an earlier life is none
         self._poller = zmq.Poller()
         for socket in (self.feedback, self.inbox):
             self._poller.register(socket, zmq.POLLIN)
@@ -102,8 +115,11 @@ class MotionNode(StageNode):
         waiting = dict(self._poller.poll(POLL_MS))
         if self.feedback in waiting:
             item = self.take(self.feedback)
+            if isinstance(item, Restarted):
+                self._break_off()
             return item if isinstance(item, Stride) else None
-        return self.take(self.inbox) if self.inbox in waiting else None
+        self.reporter.idle = self.inbox not in waiting
+        return None if self.reporter.idle else self.take(self.inbox)
 
     def deliver(self, outputs: Iterable[Wire]) -> None:
         """Send, and settle when a window ended."""
@@ -114,8 +130,13 @@ class MotionNode(StageNode):
         if ended:
             self._settle()
 
+    def _break_off(self) -> None:
+        """Spot began anew and knows of no window: begin new ones as well."""
+        for end in getattr(self.stage, "break_off", list)():
+            self.send(end)
+
     def _settle(self) -> None:
-        while self._answers_to_sync():
+        while not self.links.begun.hurry and self._answers_to_sync():
             pass
 
     def _answers_to_sync(self) -> bool:
@@ -124,20 +145,27 @@ class MotionNode(StageNode):
         made = False
         self.send(Sync(self._sync))
         asked = time.monotonic()
-        while True:
+        while not self.links.begun.hurry:
             self.check()
-            if self.feedback.poll(POLL_MS):
+            begin = time.monotonic()
+            answered = self.feedback.poll(POLL_MS)
+            self.reporter.blocked_s += time.monotonic() - begin
+            if answered:
                 item = self.take(self.feedback)
                 if isinstance(item, Sync) and item.number == self._sync:
                     return made
+                if isinstance(item, Restarted):
+                    self._break_off()
+                    return False
                 if isinstance(item, Stride):
                     outputs = list(step("motion", self.stage, item))
                     made = made or bool(outputs)
                     for output in outputs:
                         self.send(output)
-            elif time.monotonic() - asked > 2.0:  # spot died with the question
+            elif time.monotonic() - asked > _ASK_AGAIN_S:  # spot died with the question
                 asked = time.monotonic()
                 self.send(Sync(self._sync))
+        return False
 
 
 class SpotNode(StageNode):
@@ -146,6 +174,12 @@ class SpotNode(StageNode):
     def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
         super().__init__("spot", config, links, epoch)
         self.feedback = self._own(sockets.push(links.context, links.addresses["feedback"], 1000))
+
+    def begin(self) -> None:
+        """As every stage; motion is told as well when windows were lost."""
+        super().begin()
+        if self.epoch:
+            self.send(Restarted(self.links.begun.stream, self.name), self.feedback)
 
     def deliver(self, outputs: Iterable[Wire]) -> None:
         """Strides and sync answers to motion, the rest onward."""

@@ -228,6 +228,11 @@ class MotionStage:
         self._ending = True
         return [end for face, state in self._faces.items() for end in self._end(face, state)]
 
+    def break_off(self) -> Iterable[WindowEnd]:
+        """End every window as at a gap; each face's next frame begins a new one."""
+        last = {face: state.held[-1].stamp for face, state in self._faces.items()}
+        return [end for face, stamp in last.items() for end in self._forget(face, stamp, "gap")]
+
     def reset(self) -> None:
         """Forget every face."""
         for state in self._faces.values():

@@ -60,6 +60,8 @@ class ImageFolder(Recorded):
     def _recorded(self) -> Iterator[Frame]:
         unreadable = 0
         for index, path in enumerate(self._paths):
+            if index <= self._after:
+                continue
             image = _read(path)
             if image is None:
                 unreadable += 1

@@ -21,14 +21,16 @@ def paced(
 ) -> Iterator[Frame]:
     """Release ``frames`` at ``fps`` a second, or by their own ``pts`` when None.
 
-    Frame i is due at a fixed time after the first, so lateness does not add up.
+    Frame i is due at a fixed time after the first that comes, so lateness does not add up.
     The capture clocks are read at release; source time is left alone.
     """
     begin: float | None = None
+    first = 0.0
     for count, frame in enumerate(frames):
         now = clock()
-        begin = now if begin is None else begin
-        due = begin + (frame.stamp.pts if fps is None else count / fps)
+        if begin is None:
+            begin, first = now, frame.stamp.pts
+        due = begin + (frame.stamp.pts - first if fps is None else count / fps)
         if due > now:
             sleep(due - now)
         stamp = msgspec.structs.replace(
@@ -58,6 +60,11 @@ class Recorded(ABC):
         self._pace = pace
         self._duration_s = inf if duration_s is None else duration_s
         self._stop = threading.Event()
+        self._after = -1
+
+    def begin_after(self, frame: int) -> None:
+        """Leave out all up to ``frame``, an index; to be called before ``frames``."""
+        self._after = frame
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order, released at the pace."""
@@ -71,7 +78,8 @@ class Recorded(ABC):
             yield frame
 
     @abstractmethod
-    def _recorded(self) -> Iterator[Frame]: ...
+    def _recorded(self) -> Iterator[Frame]:
+        """Every frame in order, less those up to ``_after``."""
 
     def interrupt(self) -> None:
         """End with the next frame; a wait for its time is cut short."""

@@ -76,5 +76,7 @@ class SyntheticSource(Recorded):
 
     def _recorded(self) -> Iterator[Frame]:
         for arrived in self._arriving:  # frames count as taken: lost ones leave gaps
+            if arrived.index <= self._after:
+                continue
             picture = self._face.frame(arrived.shows)
             yield stamped(self.stream, arrived.index, arrived.pts, picture)

@@ -197,7 +197,8 @@ class VideoSource(Recorded):
                     self._damaged += 1
                 else:
                     pts = clock(frame.time)
-                    yield stamped(self.stream, index, pts, self._image_of(frame))
+                    if index > self._after:
+                        yield stamped(self.stream, index, pts, self._image_of(frame))
                 index += 1
         except (av.FFmpegError, OSError) as error:
             cut = f"ends after {index} frames: {said(error)}"

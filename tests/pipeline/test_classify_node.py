@@ -19,11 +19,12 @@ import pipeline.stage_nodes
 from pipeline import sockets
 from pipeline.classify_node import ClassifyNode, is_paced
 from pipeline.config import load
-from pipeline.graph import Graph, Summary
+from pipeline.graph import Graph
 from pipeline.messages import End, Report, Restarted
 from pipeline.node import Abandoned, Links, stamp_of
 from pipeline.schema import EventMessage, without_wall_clock
 from pipeline.stage_nodes import StageNode
+from pipeline.summary import Summary
 from stages.classify import ClassifyStage
 from stages.items import Event, Evidence, Frame, Interval, Phase, Reading, Stamp
 from tests.pipeline.test_graph import Pass, ScriptedSource, _config, _run

@@ -16,8 +16,9 @@ import pipeline.sources
 import pipeline.stage_nodes
 from models.errors import SourceError, UserError
 from pipeline.config import Config, load
-from pipeline.graph import Graph, GraphDied, Summary
+from pipeline.graph import Graph, GraphDied
 from pipeline.messages import Report
+from pipeline.summary import Summary
 from stages.items import Event, Frame, Interval, Stamp
 
 

@@ -15,9 +15,11 @@ import zmq
 
 from pipeline import sockets
 from pipeline.config import load
-from pipeline.graph import Graph, GraphDied, Summary, _Processes
+from pipeline.graph import Graph, GraphDied
+from pipeline.hosts import Processes
 from pipeline.messages import Command, End, Report
 from pipeline.sockets import Transport
+from pipeline.summary import Summary
 from pipeline.wire import decode
 from stages.items import Frame
 
@@ -96,7 +98,7 @@ def test_what_a_finished_process_sent_reaches_a_slower_one(transport: Transport)
         sockets.pull(context, addresses["reports"], 1000) as reports,
         sockets.broadcast(context, addresses["commands"]) as commands,
     ):
-        workers = _Processes(config, addresses)
+        workers = Processes(config, addresses)
         workers.start("capture", 0)
         try:
             received = _slowly(inbox, reports, commands)
