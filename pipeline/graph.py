@@ -315,6 +315,8 @@ class Graph:
         for name in [*workers.dead(), *self._silent(workers), *filter(None, died)]:
             self._died(name)
             if self._failure is None:
+                # a new publish process takes the addresses, and the account, of the one before
+                addresses.table["public"] = self.nodes["publish"].detail
                 workers.start(name, self.nodes[name].epoch)
                 self._end_again(name, addresses, context)
 
