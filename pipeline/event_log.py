@@ -42,15 +42,26 @@ def connect(path: Path, sync: str = "full") -> sqlite3.Connection:
         path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
     try:
+        _no_strangers(path, connection)
         if not path.stat().st_size:  # it would write to one that is not
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {sync}")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _no_strangers(path: Path, connection: sqlite3.Connection) -> None:
+    """Raise a UserError before anything is written to somebody else's database."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    if tables and application != _APPLICATION:
+        raise UserError(f"log: {path} is a database, but no event log")
+    if connection.execute("PRAGMA user_version").fetchone()[0] > _VERSION:
+        raise UserError(f"log: {path} was made by a newer mespot")
 
 
 def found(connection: sqlite3.Connection, log: str, stream: str, run: int = 0) -> None:
@@ -124,6 +135,8 @@ class EventLog:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._take_lock()
                 self._open(stream)
+                while self._removed(_AT_START):
+                    pass
         except BaseException:
             self.close()
             raise
@@ -166,14 +179,20 @@ class EventLog:
             self.notes.append(repair(self.path, stream, str(damage)))
             self._connection = self._checked(stream)
         self._inode = self.path.stat().st_ino
+        self._number_on()
+
+    def _number_on(self) -> None:
+        """Where the numbers stand, by the log and by the mark beside it."""
         self.log = self.reading.meta("log")
         self.run = self.logged_run = int(self.reading.meta("run"))
         self.last = self.reading.ends()[1]
         log, run, seq = self._marked()
-        if log == self.log:
-            self.run, self.last = max(self.run, run), max(self.last, seq)
-        while self._removed(_AT_START):
-            pass
+        if log != self.log:
+            return
+        if seq > self.last:
+            lost = f"events {self.last + 1} to {seq} were given, but are not in the log {self.path}"
+            self.notes.append(lost)
+        self.run, self.last = max(self.run, run), max(self.last, seq)
 
     def _checked(self, stream: str) -> sqlite3.Connection:
         """An open connection to a log that is whole; raises Damaged when it is not."""
@@ -196,15 +215,9 @@ class EventLog:
         return connection
 
     def _ours(self, connection: sqlite3.Connection, stream: str) -> None:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if application != _APPLICATION and tables:
-            raise UserError(f"log: {self.path} is a database, but no event log")
-        if not tables:
+        """Lay out a new file; raise a UserError when it is another stream's."""
+        if not connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
             found(connection, uuid.uuid4().hex, stream)
-        elif version > _VERSION:
-            raise UserError(f"log: {self.path} was made by a newer mespot")
         held = Reading(connection).meta("stream")
         if held and held != stream:
             raise UserError(f"log: {self.path} holds the events of {held}, not of {stream}")
@@ -296,7 +309,7 @@ class EventLog:
         excess = 1 - self._max_bytes / ((pages - free) * size)
         if excess <= 0:
             return -1
-        share = math.ceil(excess * (last + 1 - first))
+        share: int = math.ceil(excess * (last + 1 - first))
         return min(first + min(share, most), last + 1 - _KEPT)
 
     def _disconnect(self) -> None:

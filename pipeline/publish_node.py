@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
 import msgspec
 import zmq
@@ -12,11 +11,12 @@ from models.errors import AddressError
 from pipeline import sockets
 from pipeline.build import prototypes
 from pipeline.config import Config
-from pipeline.event_rows import LogError, Row
+from pipeline.event_rows import LogError
 from pipeline.journal import Journal, open_journal
 from pipeline.messages import End
 from pipeline.node import Links, Node, stamp_of
-from pipeline.publish import Account, EventFile, Messages
+from pipeline.numbering import events_of, messages_after, row_of
+from pipeline.publish import EventFile, Messages
 from pipeline.replay import ReplayServer
 from pipeline.schema import BeatMessage, EventMessage, Message, StateMessage, topic
 from pipeline.sockets import Socket
@@ -47,7 +47,7 @@ class PublishNode(Node):
         self._server: ReplayServer | None = None
         self._file: EventFile | None = None
         self._addresses = ("", "")
-        self._first_run = -1  # of the graph: each life of a process begins one
+        self._first_run = 0  # of the graph: each life of a process begins one
         self._first_seq = 0  # of the graph's own events
         self._beat_at = 0.0
         self._lived = False
@@ -112,18 +112,11 @@ class PublishNode(Node):
         journal = self._journal
         for note in journal.notes:
             self.reporter.once(note)
-        account = self._account(journal)
         if not self._server.ident:
             journal.begin()
-        self._aus = prototypes(self.config).aus
-        messages = Messages(
-            self._stream,
-            self._aus,
-            log=journal.log,
-            run=journal.run,
-            last=journal.last,
-            account=account,
-        )
+        first_run = self._first_run if again else None
+        aus = prototypes(self.config).aus
+        messages = messages_after(journal, self._stream, aus, first_run)
         if again:
             self._open_file(append=True)
         reason = "publish restarted" if again else "the run before ended unexpectedly"
@@ -134,13 +127,6 @@ class PublishNode(Node):
         if not self._server.ident:
             self._server.start()
         return messages
-
-    def _account(self, journal: Journal) -> Account:
-        """What is open, whoever left it so, and what this graph has closed."""
-        first = self._first_run if self._first_run >= 0 else journal.run + 1
-        past = list(_decoded(journal.of_runs(min(first, journal.logged_run))))
-        closed = Account.after(event for event in past if event.run >= first).closed
-        return Account(Account.after(past).open, closed)
 
     def _open_file(self, append: bool) -> None:
         if self.config.out is not None and self._file is None:
@@ -161,7 +147,7 @@ class PublishNode(Node):
     def _together(self, events: list[EventMessage]) -> None:
         """Log ``events`` all at once, then publish each."""
         assert self._journal is not None
-        rows = [_row(event) for event in events]
+        rows = [row_of(event) for event in events]
         self._journal.append(rows)
         for event, row in zip(events, rows, strict=True):
             self._out(event, row.body)
@@ -182,7 +168,7 @@ class PublishNode(Node):
         try:
             if not events or file.last + 1 != events[0].seq:
                 rows = self._journal.rows(max(file.last, self._first_seq - 1))
-                events = list(_decoded(rows))
+                events = list(events_of(rows))
             for event in events:
                 file.write(event)
         except (OSError, LogError) as error:
@@ -218,12 +204,3 @@ class PublishNode(Node):
         while self._journal.changes:
             name, detail = self._journal.changes.pop(0)
             self._out(messages.state(name, detail=detail))
-
-
-def _row(event: EventMessage) -> Row:
-    body = msgspec.msgpack.encode(event)
-    return Row(event.seq, event.run, event.id, event.phase, event.published_utc_ns, body)
-
-
-def _decoded(rows: Iterable[Row]) -> Iterable[EventMessage]:
-    return (msgspec.msgpack.decode(row.body, type=EventMessage) for row in rows)
