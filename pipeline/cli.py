@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from models.errors import UserError
 from pipeline import (
     cli_code,
     cli_datasets,
@@ -52,16 +53,34 @@ def subscribe(
     form: Annotated[
         Literal["text", "json"], typer.Option("--format", help="text or json lines.")
     ] = "text",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="seq of the last event that you have: every later one, once and in order. "
+            "-1: from the oldest kept. Or SEQ:RUN:LOG, as an event tells them."
+        ),
+    ] = None,
+    replay: Annotated[
+        str | None, typer.Option(help="Replay socket.", show_default="as the publisher tells")
+    ] = None,
 ) -> None:
     """Print the messages of a running mespot."""
     from rich.console import Console
 
     from pipeline.console import event_line
-    from pipeline.subscribe import subscribe as messages
+    from pipeline.events import Notice, Position
+    from pipeline.events import subscribe as messages
 
+    def said(notice: Notice) -> None:
+        typer.echo(f"mespot: {notice}", err=True)
+
+    try:
+        position = None if since is None else Position.parse(since)
+    except ValueError:
+        raise UserError(f"--since {since}: a number from -1 on, or SEQ:RUN:LOG") from None
     console = Console(soft_wrap=True, highlight=False)
     try:
-        for name, message in messages(address, topic):
+        for name, message in messages(address, topic, position, replay, on_notice=said):
             if form == "json" or message["type"] != "event":
                 typer.echo(json.dumps(message) if form == "json" else f"{name} {message}")
             else:

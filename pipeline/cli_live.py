@@ -31,9 +31,23 @@ def live(
             show_default="tcp://127.0.0.1:5556",
         ),
     ] = None,
+    replay: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the replay socket (docs/protocol.md).",
+            show_default="beside the event socket, on the next port",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also write the events to this JSON Lines file.")
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="The event log.", show_default="by stream, in the state folder"),
+    ] = None,
+    no_log: Annotated[
+        bool, typer.Option("--no-log", help="No event log: what is not heard is lost.")
+    ] = False,
     duration: Annotated[
         float | None,
         typer.Option(help="Seconds to run: source time if recorded, wall time if live."),
@@ -78,6 +92,8 @@ def live(
     """Spot micro- and macro-expressions in SOURCE and publish them as they happen."""
     if no_models and model:
         raise UserError("--no-models and --model: give one or the other")
+    if no_log and log:
+        raise UserError("--no-log and --log: give one or the other")
     from pipeline.config import load
 
     settings = load(
@@ -85,7 +101,9 @@ def live(
         source=source,
         fps=fps,
         events=events,
+        replay=replay,
         out=out,
+        log={"enabled": False} if no_log else None if log is None else {"path": log},
         duration=duration,
         model=[] if no_models else model or None,
         require_gpu=require_gpu,

@@ -92,6 +92,19 @@ class PublishConfig(_Section):
 
     curves: bool = Field(False, description="publish matching curves on curves.<stream>")
     high_water_mark: int = Field(10_000, ge=1, description="messages held for a slow subscriber")
+    beat_s: float = Field(1.0, gt=0, le=60, description="seconds between beat messages")
+
+
+class LogConfig(_Section):
+    """The event log."""
+
+    enabled: bool = Field(True, description="write every event to the log before it is published")
+    path: Path | None = Field(None, description="the log; default: by stream, in the state folder")
+    max_mb: float = Field(100.0, ge=1, description="the oldest events go when the log is larger")
+    max_days: float = Field(90.0, gt=0, description="events older than this go")
+    sync: Literal["full", "normal", "off"] = Field(
+        "full", description="full: on disk before it is published, power cuts included"
+    )
 
 
 class GraphConfig(_Section):
@@ -128,6 +141,9 @@ class Config(BaseSettings):
     source: str = Field("synthetic:", min_length=1, description="camera, video, folder, synthetic:")
     fps: float | Literal["source", "max"] = Field("source", description="replay rate")
     events: str = Field("tcp://127.0.0.1:5556", description="event socket; port * takes a free one")
+    replay: str | None = Field(
+        None, description="replay socket; default: beside the event socket, on the next port"
+    )
     out: Path | None = Field(None, description="JSON Lines file for the events")
     duration: float | None = Field(None, gt=0, description="seconds to run")
     model: list[Path] | None = Field(
@@ -147,6 +163,7 @@ class Config(BaseSettings):
     spot: SpotConfig = SpotConfig()  # type: ignore[call-arg]
     classify: ClassifyConfig = ClassifyConfig()  # type: ignore[call-arg]
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
+    log: LogConfig = LogConfig()  # type: ignore[call-arg]
     graph: GraphConfig = GraphConfig()  # type: ignore[call-arg]
 
     @field_validator("fps", mode="before")
@@ -182,9 +199,11 @@ class Config(BaseSettings):
         """The recognisers that run: those asked for, else the shipped ones."""
         return sorted(SHIPPED.glob("*.onnx")) if self.model is None else self.model
 
-    @field_validator("events")
+    @field_validator("events", "replay")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         if not value.startswith(("tcp://", "ipc://")):
             raise ValueError("must begin with tcp:// or ipc://")
         if value.startswith("tcp://"):

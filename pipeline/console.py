@@ -85,7 +85,10 @@ class Screen:
 
     def _ready(self, report: Report) -> None:
         if report.node == "publish" and not self._quiet:
-            self._out.print(f"events on {report.text}")
+            if not report.epoch:
+                events, replay, *_ = report.text.split("\t")
+                self._out.print(f"events on {events}")
+                self._out.print(f"replay on {replay}")
         elif report.node == "classify" and not self._quiet:
             for line in report.text.splitlines():
                 self._out.print(f"recogniser {escape(line)}")
@@ -98,6 +101,8 @@ class Screen:
         self._clear()
         if message["type"] == "event":
             self._out.print(event_line(message))
+        elif message["state"] == "log_failed":
+            self._err.print(f"[yellow]log: {escape(message['detail'])}[/]")
         elif message["state"] not in ("started", "ended") or self._verbose:
             face = "" if message["face"] is None else f" {message['face']}"
             at = f" at {message['at']['pts']:.2f} s" if message["at"] else ""

@@ -143,6 +143,8 @@ class Graph:
             self._died(name)
         if self._failure is None:
             for name in self._restarts.due():
+                # a new publish process takes the addresses, and the account, of the one before
+                lines.addresses.table["public"] = self.nodes["publish"].detail
                 host.start(name, self.nodes[name].epoch)
 
     def _start_face(self, host: Host) -> None:

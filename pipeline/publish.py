@@ -1,12 +1,12 @@
-"""From stage outputs to messages, and messages to socket and file."""
+"""From stage outputs to messages, and messages to a file."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
@@ -40,6 +40,14 @@ class Account:
     open: dict[str, EventMessage] = field(default_factory=dict)
     closed: dict[str, Phase] = field(default_factory=dict)
 
+    @classmethod
+    def after(cls, messages: Iterable[EventMessage]) -> Account:
+        """The account of ``messages`` in their order."""
+        account = cls()
+        for message in messages:
+            account.enter(message)
+        return account
+
     def admits(self, id: str, phase: Phase) -> bool:
         """Whether ``phase`` may follow: no second closing, nothing after it but an update."""
         if phase == "update":
@@ -66,6 +74,12 @@ class Messages:
         stream: name of the stream.
         aus: the AUs of the matching curves, in order.
         mono_ns, utc_ns: the clocks, injected for tests.
+        log, run: go into every event.
+        last: seq of the last event before.
+        account: what earlier messages left open and closed.
+
+    Attributes:
+        refused: phases of expressions that were closed already, dropped.
     """
 
     def __init__(
@@ -74,13 +88,19 @@ class Messages:
         aus: Sequence[int],
         mono_ns: Callable[[], int] = time.monotonic_ns,
         utc_ns: Callable[[], int] = time.time_ns,
+        log: str = "",
+        run: int = 0,
+        last: int = -1,
+        account: Account | None = None,
     ) -> None:
         self._stream = stream
         self._aus = list(aus)
         self._mono_ns = mono_ns
         self._utc_ns = utc_ns
-        self._seq = 0
-        self._account = Account()
+        self._log = log
+        self._run = run
+        self._seq = last + 1
+        self._account = account or Account()
         self.refused = 0
 
     def of(self, item: Wire) -> Iterator[Message]:
@@ -95,12 +115,12 @@ class Messages:
         elif isinstance(item, Curves):
             yield from self._curves(item)
         elif isinstance(item, Restarted):
-            yield from self._retract_all(f"{item.node} restarted")
+            yield from self.retract(f"{item.node} restarted")
             yield self.state("node_restarted", detail=item.node)
         elif isinstance(item, Notice):
             yield self.state(item.state, detail=item.detail)
         elif isinstance(item, End):
-            yield from self._retract_all("ended")
+            yield from self.retract("ended")
             yield self.state("ended", detail=item.warning)
 
     def state(
@@ -120,17 +140,21 @@ class Messages:
         if not self._account.admits(event.interval.id, event.interval.phase):
             self.refused += 1
             return
-        yield self._numbered(event_message(event, self._seq, self._mono_ns(), self._utc_ns()))
+        now = self._mono_ns(), self._utc_ns()
+        yield self._numbered(event_message(event, self._seq, *now, self._log, self._run))
 
     def _numbered(self, message: EventMessage) -> EventMessage:
         self._seq += 1
         self._account.enter(message)
         return message
 
-    def _retract_all(self, reason: str) -> Iterator[EventMessage]:
+    def retract(self, reason: str) -> Iterator[EventMessage]:
+        """Withdraw everything that is open."""
         for message in list(self._account.open.values()):
             withdrawn = msgspec.structs.replace(
                 message,
+                log=self._log,
+                run=self._run,
                 seq=self._seq,
                 phase="retracted",
                 reason=reason,
@@ -151,27 +175,68 @@ class Messages:
             )
 
 
+class _Numbered(msgspec.Struct):
+    seq: int
+
+
 class EventFile:
     """Events as JSON Lines, each line on disk before the next (``--out``).
 
     Args:
-        path: the file; replaced, or continued when ``append`` (after a restart).
+        path: the file; replaced, or continued when ``append`` (after a restart). A line that a
+            kill tore is cut off.
+
+    Attributes:
+        last: seq of the last line; -1 of an empty file.
 
     Raises:
         UserError: the file cannot be written.
     """
 
     def __init__(self, path: Path, append: bool = False) -> None:
+        self.last = -1
+        self._end = 0
+        flags = os.O_RDWR | os.O_CREAT | (0 if append else os.O_TRUNC)
         try:
-            self._file: IO[bytes] = path.open("ab" if append else "wb")
+            self._file = os.open(path, flags, 0o666)
+            if append and path.is_file():
+                self._continue(path)
         except OSError as error:
             raise UserError(f"out: cannot write {path}: {error.strerror}") from None
 
+    def _continue(self, path: Path) -> None:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    last = msgspec.json.decode(line, type=_Numbered).seq
+                except msgspec.MsgspecError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                self._end += len(line)
+                self.last = last
+        os.truncate(self._file, self._end)
+        os.lseek(self._file, self._end, os.SEEK_SET)
+
     def write(self, message: EventMessage) -> None:
-        """Append one line."""
-        self._file.write(msgspec.json.encode(message) + b"\n")
-        self._file.flush()
+        """Append one line.
+
+        Raises:
+            OSError: it cannot be written; the file ends with the line before.
+        """
+        line = msgspec.json.encode(message) + b"\n"
+        done = 0
+        try:
+            while done < len(line):
+                done += os.write(self._file, line[done:])
+        except OSError:
+            if done:
+                os.truncate(self._file, self._end)
+                os.lseek(self._file, self._end, os.SEEK_SET)
+            raise
+        self._end += len(line)
+        self.last = message.seq
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._file)

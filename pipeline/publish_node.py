@@ -1,69 +1,206 @@
-"""The node around the event socket."""
+"""The node around the event socket and the replay socket."""
 
 from __future__ import annotations
 
 import time
 
 import msgspec
+import zmq
 
+from models.errors import AddressError
 from pipeline import sockets
 from pipeline.build import prototypes
 from pipeline.config import Config
+from pipeline.event_rows import LogError
+from pipeline.journal import Journal, open_journal
 from pipeline.messages import End
 from pipeline.node import Links, Node, stamp_of
+from pipeline.numbering import events_of, messages_after, row_of
 from pipeline.publish import EventFile, Messages
-from pipeline.schema import EventMessage, Message, StateMessage, topic
+from pipeline.replay import ReplayServer
+from pipeline.schema import BeatMessage, EventMessage, Message, StateMessage, topic
 from pipeline.sockets import Socket
+from pipeline.sources.naming import stream_of
 from pipeline.wire import Wire
 from stages.items import Event
 
+_REPLAY_QUEUE = 10  # pages that wait for a client
+_ANYWHERE = "tcp://127.0.0.1:*"
+
+
+def beside(events: str) -> str:
+    """Where the replay socket is by default: on the port after the event socket's."""
+    if not events.startswith("tcp://"):
+        return f"{events}.replay"
+    host, _, port = events.rpartition(":")
+    return f"{host}:{int(port) + 1 if port.isdecimal() and int(port) < 65535 else '*'}"
+
 
 class PublishNode(Node):
-    """Messages out: socket, file, and the supervisor's console."""
+    """Messages out: log, socket, file, and the supervisor's console."""
 
     def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
         super().__init__("publish", config, links, epoch)
-        self._messages: Messages | None = None
+        self._stream = stream_of(config.source, config.capture.name)
         self._public: Socket | None = None
+        self._journal: Journal | None = None
+        self._server: ReplayServer | None = None
         self._file: EventFile | None = None
+        self._addresses = ("", "")
+        self._first_run = 0  # of the graph: each life of a process begins one
+        self._first_seq = 0  # of the graph's own events
+        self._beat_at = 0.0
+        self._lived = False
+        self._started = False
 
     def run(self) -> None:
         """Publish until the end."""
+        told = self.links.addresses.table.get("public", "")
+        again = self._lived or bool(told)
         if self._public is None:
-            water = self.config.publish.high_water_mark
-            self._public, address = sockets.publisher(self.links.context, self.config.events, water)
-            self._own(self._public)
-            if self.config.out is not None:
-                self._file = EventFile(self.config.out, append=self.epoch > 0)
-                self._stack.callback(self._file.close)
-            self._aus = prototypes(self.config).aus
-            self.reporter.send("ready", text=address)
+            self._bind(told)
+        messages = self._begin(again)
+        self._lived = True
+        kept = [*self._addresses, str(self._first_run), str(self._first_seq)]
+        self.reporter.send("ready", text="\t".join(kept))
+        if again:
+            self._started = True
+            self._out(messages.state("node_restarted", detail=self.name))
         while True:
+            self._beat(messages)
             item = self.receive()
             if item is None:
                 continue
             begin = time.perf_counter()
-            self._publish(item)
+            self._publish(messages, item)
             if isinstance(item, Event):
                 self.reporter.item(stamp_of(item), time.perf_counter() - begin)
             if isinstance(item, End):
+                self._beat(messages, now=True)
                 return
 
-    def _publish(self, item: Wire) -> None:
-        stamp = stamp_of(item)
-        if self._messages is None:
-            stream = stamp.stream if stamp is not None else getattr(item, "stream", "")
-            self._messages = Messages(stream, self._aus)
-            self._out(self._messages.state("started"))
-        for message in self._messages.of(item):
-            self._out(message)
+    def _bind(self, told: str) -> None:
+        """Take the sockets; after a restart those of the life before, which it ``told``."""
+        context, config = self.links.context, self.config
+        events, replay = config.events, ""
+        if told:
+            events, replay, run, seq = told.split("\t")
+            self._first_run, self._first_seq = int(run), int(seq)
+        water = config.publish.high_water_mark
+        self._public, events = sockets.public(context, zmq.PUB, events, water)
+        self._own(self._public)
+        wanted = replay or config.replay or beside(config.events)
+        try:
+            link, replay = self._replay(wanted)
+        except AddressError:
+            if config.replay is not None:
+                raise
+            link, replay = self._replay(_ANYWHERE)  # the beat tells where it is
+        self._addresses = events, replay
+        self._journal = open_journal(config, self._stream)
+        self._stack.callback(self._journal.close)
+        self._server = ReplayServer(link, self._journal, self._stream)
+        self._stack.callback(self._server.stop)
 
-    def _out(self, message: Message) -> None:
+    def _replay(self, address: str) -> tuple[Socket, str]:
+        context = self.links.context
+        return sockets.public(context, zmq.ROUTER, address, _REPLAY_QUEUE, "replay")
+
+    def _begin(self, again: bool) -> Messages:
+        """Number on from the log, and close what the life before left open."""
+        assert self._journal is not None and self._server is not None
+        journal = self._journal
+        for note in journal.notes:
+            self.reporter.once(note)
+        if not self._server.ident:
+            journal.begin()
+        first_run = self._first_run if again else None
+        aus = prototypes(self.config).aus
+        messages = messages_after(journal, self._stream, aus, first_run)
+        if again:
+            self._open_file(append=True)
+        reason = "publish restarted" if again else "the run before ended unexpectedly"
+        self._together(list(messages.retract(reason)))
+        if not again:
+            self._first_run, self._first_seq = journal.run, journal.last + 1
+            self._open_file(append=False)
+        if not self._server.ident:
+            self._server.start()
+        return messages
+
+    def _open_file(self, append: bool) -> None:
+        if self.config.out is not None and self._file is None:
+            self._file = EventFile(self.config.out, append)
+            self._stack.callback(self._file.close)
+
+    def _publish(self, messages: Messages, item: Wire) -> None:
+        if not self._started:
+            self._started = True
+            self._out(messages.state("started"))
+        for message in messages.of(item):
+            if isinstance(message, EventMessage):
+                self._together([message])
+            else:
+                self._out(message)
+        self._tell(messages)
+
+    def _together(self, events: list[EventMessage]) -> None:
+        """Log ``events`` all at once, then publish each."""
+        assert self._journal is not None
+        rows = [row_of(event) for event in events]
+        self._journal.append(rows)
+        for event, row in zip(events, rows, strict=True):
+            self._out(event, row.body)
+        if self._file is not None:
+            self._write(self._file, events)
+
+    def _out(self, message: Message, body: bytes = b"") -> None:
         assert self._public is not None
-        body = msgspec.msgpack.encode(message)
+        body = body or msgspec.msgpack.encode(message)
         self._public.send_multipart([topic(message), body])
         self.reporter.sent += 1
-        if isinstance(message, EventMessage) and self._file is not None:
-            self._file.write(message)
         if isinstance(message, EventMessage | StateMessage):
             self.reporter.send("published", payload=body)
+
+    def _write(self, file: EventFile, events: list[EventMessage]) -> None:
+        """Bring the file up to date: with ``events``, or with all that it lacks."""
+        assert self._journal is not None
+        try:
+            if not events or file.last + 1 != events[0].seq:
+                rows = self._journal.rows(max(file.last, self._first_seq - 1))
+                events = list(events_of(rows))
+            for event in events:
+                file.write(event)
+        except (OSError, LogError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.reporter.once(f"out: cannot write {self.config.out}: {reason}")
+
+    def _beat(self, messages: Messages, now: bool = False) -> None:
+        """Look after the log and tell subscribers how far events have come, when it is time."""
+        assert self._journal is not None and self._server is not None
+        if not now and time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + self.config.publish.beat_s
+        self._journal.tend()
+        self._tell(messages)
+        for name in ("malformed", "refused", "failed"):
+            if self._server.counts[name]:
+                self.reporter.dropped[f"replay: {name}"] = self._server.counts[name]
+        if messages.refused:
+            self.reporter.dropped["publish: closed already"] = messages.refused
+        beat = BeatMessage(
+            stream=self._stream,
+            log=self._journal.log,
+            run=self._journal.run,
+            seq=self._journal.last,
+            replay=self._addresses[1],
+            published_utc_ns=time.time_ns(),
+        )
+        self._out(beat)
+
+    def _tell(self, messages: Messages) -> None:
+        """What became of the log, as states."""
+        assert self._journal is not None
+        while self._journal.changes:
+            name, detail = self._journal.changes.pop(0)
+            self._out(messages.state(name, detail=detail))

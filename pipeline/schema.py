@@ -9,7 +9,8 @@ import msgspec
 from stages.items import Blink, Event, Kind, Phase, Reading, Side, Stamp, Veto
 
 VERSION = 1
-WALL_CLOCK_KEYS = frozenset({"utc_ns", "published_utc_ns", "processing_ms"})
+# which clock, log and run: nothing of what was seen
+RUN_KEYS = frozenset({"utc_ns", "published_utc_ns", "processing_ms", "log", "run"})
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -43,6 +44,8 @@ class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = VERSION
     type: str = "event"
+    log: str = ""  # identity of the event log that numbered it
+    run: int = 0  # of the log, from 1; 0: no log
     seq: int
     id: str
     stream: str
@@ -105,7 +108,20 @@ class CurvesMessage(msgspec.Struct, frozen=True, kw_only=True):
     values: list[float]
 
 
-Message = EventMessage | BlinkMessage | StateMessage | CurvesMessage
+class BeatMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a ``beat.<stream>`` topic: what a subscriber must have had by now."""
+
+    v: int = VERSION
+    type: str = "beat"
+    stream: str
+    log: str
+    run: int
+    seq: int  # of the last event published; -1: none in this log yet
+    replay: str  # address of the replay socket
+    published_utc_ns: int
+
+
+Message = EventMessage | BlinkMessage | StateMessage | CurvesMessage | BeatMessage
 
 
 def moment(stamp: Stamp) -> Moment:
@@ -117,10 +133,14 @@ def _optional(stamp: Stamp | None) -> Moment | None:
     return None if stamp is None else moment(stamp)
 
 
-def event_message(event: Event, seq: int, mono_ns: int, utc_ns: int) -> EventMessage:
+def event_message(
+    event: Event, seq: int, mono_ns: int, utc_ns: int, log: str = "", run: int = 0
+) -> EventMessage:
     """``event`` as published at ``mono_ns`` / ``utc_ns`` with sequence number ``seq``."""
     interval = event.interval
     return EventMessage(
+        log=log,
+        run=run,
         seq=seq,
         id=interval.id,
         stream=interval.apex.stream,
@@ -176,9 +196,7 @@ def without_wall_clock(message: Any) -> Any:
     """``message`` (builtin types) less the fields that two runs may not share."""
     if isinstance(message, dict):
         return {
-            key: without_wall_clock(value)
-            for key, value in message.items()
-            if key not in WALL_CLOCK_KEYS
+            key: without_wall_clock(value) for key, value in message.items() if key not in RUN_KEYS
         }
     if isinstance(message, list):
         return [without_wall_clock(value) for value in message]

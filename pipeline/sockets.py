@@ -16,6 +16,8 @@ from models.errors import AddressError
 
 Transport = Literal["inproc", "ipc", "tcp"]
 LINGER_MS = 1000  # ZeroMQ's own default is forever
+LARGEST_REQUEST = 4096  # bytes, of a part that a client sends
+_LARGEST_ANSWER = 16_000_000
 _TO_READ = 100_000  # messages of a subscriber that have not been read
 REPORTS = 10_000  # of a node that wait for a supervisor; 1 kB each
 NODES = ("capture", "face", "motion", "spot", "classify", "publish")
@@ -94,19 +96,39 @@ def listen(context: zmq.Context[Any], address: str, topic: bytes = b"") -> Socke
     return opened
 
 
-def publisher(context: zmq.Context[Any], address: str, queue: int) -> tuple[Socket, str]:
-    """The event socket, bound to ``address``, and the address it really has.
+def public(
+    context: zmq.Context[Any], kind: int, address: str, queue: int, name: str = "events"
+) -> tuple[Socket, str]:
+    """A socket that strangers may reach, bound to ``address``, and the address it really has.
+
+    Args:
+        context: its context.
+        kind: ``zmq.PUB`` or ``zmq.ROUTER``.
+        address: where to bind.
+        queue: messages held for each peer.
+        name: the configuration key, for what goes wrong.
 
     Raises:
         AddressError: the port is occupied or the address cannot be bound.
     """
-    opened = _open(context, zmq.PUB, queue)
+    opened = _open(context, kind, queue)
+    if kind != zmq.PUB:
+        opened.setsockopt(zmq.MAXMSGSIZE, LARGEST_REQUEST)  # a peer that sends more is cut off
     try:
         opened.bind(address)
     except zmq.ZMQError as error:
         opened.close()
-        hint = "choose another with --events, or port * for a free one"
+        hint = f"choose another with --{name}, or port * for a free one"
         if error.errno == zmq.EADDRINUSE:
-            raise AddressError(f"events: {address} is occupied; {hint}") from None
-        raise AddressError(f"events: cannot bind {address}: {error.strerror}; {hint}") from None
+            raise AddressError(f"{name}: {address} is occupied; {hint}") from None
+        raise AddressError(f"{name}: cannot bind {address}: {error.strerror}; {hint}") from None
     return opened, opened.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")
+
+
+def ask(context: zmq.Context[Any], address: str) -> Socket:
+    """A connected client of the replay socket; it refuses to send until there is a peer."""
+    opened = _open(context, zmq.DEALER, 10)
+    opened.setsockopt(zmq.LINGER, 0)
+    opened.setsockopt(zmq.MAXMSGSIZE, _LARGEST_ANSWER)
+    opened.connect(address)
+    return opened
