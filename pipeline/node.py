@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,7 @@ class Links:
     context: zmq.Context[Any]
     abandon: threading.Event = field(default_factory=threading.Event)
     parcels: Parcels | None = None  # where the nodes are threads of one process
+    trace: MutableSequence[int] | None = None  # where capture has got to: ``Timeline``
 
 
 def stamp_of(item: Wire) -> Stamp | None:

@@ -10,7 +10,7 @@ from typing import IO
 import msgspec
 
 from models.errors import UserError
-from pipeline.messages import End, Restarted
+from pipeline.messages import Camera, End, Restarted
 from pipeline.schema import (
     CurvesMessage,
     EventMessage,
@@ -59,6 +59,8 @@ class Messages:
             yield blink_message(item, self._utc_ns())
         elif isinstance(item, Curves):
             yield from self._curves(item)
+        elif isinstance(item, Camera):
+            yield self.state(f"camera_{item.kind}", detail=item.detail)
         elif isinstance(item, Restarted):
             yield from self._retract_all(f"{item.node} restarted")
             yield self.state("node_restarted", detail=item.node)

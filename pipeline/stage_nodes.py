@@ -14,7 +14,7 @@ from pipeline.messages import End, Restarted, Sync
 from pipeline.node import POLL_MS, Links, Node, stamp_of
 from pipeline.routing import step
 from pipeline.wire import Wire
-from stages.items import Stride, WindowEnd
+from stages.items import Frame, Stamp, Stride, WindowEnd
 
 _FAILURES_IN_A_ROW = 30  # a stage that rejects this many items running is taken as dead
 
@@ -25,6 +25,7 @@ class StageNode(Node):
     def __init__(self, name: str, config: Config, links: Links, epoch: int = 0) -> None:
         super().__init__(name, config, links, epoch)
         self._failures = 0
+        self._newest: Stamp | None = None
 
     def run(self) -> None:
         """Build the stage, then items in, items out, until the end."""
@@ -37,8 +38,19 @@ class StageNode(Node):
             if isinstance(item, End):
                 self.finish(item)
                 return
-            if item is not None:
+            if item is not None and not self._out_of_order(item):
                 self.handle(item)
+
+    def _out_of_order(self, item: Wire) -> bool:
+        """Whether ``item`` is a frame no newer than one before it: no stage may see it."""
+        if not isinstance(item, Frame):
+            return False
+        newest, stamp = self._newest, item.stamp
+        if newest is not None and (stamp.frame <= newest.frame or stamp.pts <= newest.pts):
+            self.reporter.dropped[f"{self.name}: out of order"] += 1
+            return True
+        self._newest = stamp
+        return False
 
     def _detail(self) -> str:
         return str(getattr(self.stage, "device", ""))
