@@ -94,16 +94,16 @@ class _Connection:
 
     def close(self, reset: bool = False) -> None:
         self._open = False
-        if reset:  # RST instead of FIN
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if reset:
+                # closing sends RST then, once no thread reads any more
                 linger = struct.pack("ii", 1, 0)
                 self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        for end in (self._client, self._server):
-            if not reset or end is self._server:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-            with contextlib.suppress(OSError):
-                end.close()
+            self._client.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._client.close()
+        self._server.close()
         self._waiting.put(None)
 
 
@@ -170,7 +170,7 @@ class FaultProxy:
 
     def refuse(self, seconds: float) -> None:
         """Cut, and refuse connections meanwhile."""
-        self._listener.close()
+        self._stop_listening()
         self.cut()
         again = threading.Timer(seconds, self._listen_again)
         again.daemon = True
@@ -217,6 +217,11 @@ class FaultProxy:
         ).start()
         return listener
 
+    def _stop_listening(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listener.close()
+
     def _listen_again(self) -> None:
         if not self._closed:
             self._listener = self._listen(self._port)
@@ -241,9 +246,7 @@ class FaultProxy:
     def close(self) -> None:
         """Stop listening and close everything."""
         self._closed = True
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._stop_listening()
         self._close_all(reset=False)
 
     def __enter__(self) -> FaultProxy:

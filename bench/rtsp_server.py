@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PYTHON = "/usr/bin/python3"
 _ELEMENTS = ("filesrc", "qtdemux", "h264parse", "rtph264pay")
@@ -114,7 +115,12 @@ def _serve(video: str, kind: str, user: str = "", password: str = "") -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service("0")  # a free port
-    factory = GstRtspServer.RTSPMediaFactory()
+
+    class Factory(GstRtspServer.RTSPMediaFactory):  # type: ignore[misc]
+        def do_gen_key(self, url: Any) -> str:
+            return "cam"  # one film for all who look, under whatever address
+
+    factory = Factory()
     factory.set_launch(
         f'( filesrc location="{video}" ! qtdemux ! h264parse '
         "! rtph264pay name=pay0 pt=96 config-interval=1 )"
@@ -132,12 +138,31 @@ def _serve(video: str, kind: str, user: str = "", password: str = "") -> None:
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)
     address = f"rtsp://127.0.0.1:{server.get_bound_port()}/cam"
+    say = functools.partial(print, address, flush=True)
     if kind == "live":  # a client of its own keeps the film playing
         factory.set_shared(True)
-        viewer = Gst.parse_launch(f"rtspsrc location={address} protocols=tcp ! fakesink sync=false")
+        factory.connect("media-configure", lambda _, media: _without_seeking(Gst, media))
+        viewer = Gst.parse_launch(
+            f"rtspsrc location={address} protocols=tcp latency=0 "
+            "! fakesink name=sink sync=false signal-handoffs=true"
+        )
+        sink = viewer.get_by_name("sink")
+        first = sink.connect("handoff", lambda *_: (say(), sink.disconnect(first)))
         GLib.idle_add(lambda: viewer.set_state(Gst.State.PLAYING) and False)
-    print(address, flush=True)
+    else:
+        say()
     GLib.MainLoop().run()
+
+
+def _without_seeking(Gst: Any, media: Any) -> None:  # noqa: N803
+    """A client that joins asks for the beginning; a camera cannot go back to it."""
+
+    def refuse(_: Any, info: Any) -> Any:
+        seeking = info.get_query().type == Gst.QueryType.SEEKING
+        return Gst.PadProbeReturn.DROP if seeking else Gst.PadProbeReturn.OK
+
+    pad = media.get_element().get_by_name("pay0").get_static_pad("src")
+    pad.add_probe(Gst.PadProbeType.QUERY_UPSTREAM, refuse)
 
 
 if __name__ == "__main__":

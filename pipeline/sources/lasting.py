@@ -105,6 +105,7 @@ class Lasting:
         backoff: when it is sought.
         give_up_s: a camera away for so long is given up; None: never.
         duration_s: wall time from the first frame.
+        sleep: injected for tests.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Lasting:
         backoff: Backoff | None = None,
         give_up_s: float | None = None,
         duration_s: float | None = None,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.stream = stream
         self.warning = ""
@@ -130,6 +132,7 @@ class Lasting:
         self._shape: tuple[int, ...] | None = None
         self._fps: float | None = None
         self._stopped = threading.Event()
+        self._sleep = sleep or self._stopped.wait
 
     def steps(self) -> Iterator[Step]:
         """Frames, what happens to the camera, and None where nothing does."""
@@ -233,7 +236,7 @@ class Lasting:
     def _waiting(self, seconds: float) -> Iterator[None]:
         until = self._timeline.now() + seconds
         while not self._ended() and (left := until - self._timeline.now()) > 0:
-            self._stopped.wait(min(left, _TICK_S))
+            self._sleep(min(left, _TICK_S))
             yield None
 
     def _ended(self) -> bool:

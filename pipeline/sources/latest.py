@@ -178,7 +178,7 @@ class LiveSource(ABC):
         self._latest: Latest | None = None
         self._repeats = Repeats()
         self._withheld = ""  # what became of the last frame, where it was not shown
-        self._shown_at = self._whole_at = self._timeline.now()
+        self._shown_at = self._whole_at = self._heard_at = self._timeline.now()
         self.stream = stream
         self.why = ""
 
@@ -227,7 +227,7 @@ class LiveSource(ABC):
         return frame
 
     def _silence(self) -> str:
-        if not self._withheld:
+        if self._timeline.now() - self._heard_at >= self._read_timeout_s / 2:
             return f"no frame for {self._read_timeout_s:g} s"
         return f"{self._withheld} for {self._timeline.now() - self._shown_at:.0f} s"
 
@@ -273,6 +273,7 @@ class LiveSource(ABC):
     def _shown_frame(self, now: float, own: float | None, grabbed: Any) -> Frame | None:
         """The frame, where it is whole, fresh and new; else None, counted by reason."""
         assert self._latest is not None
+        self._heard_at = now
         if grabbed is None:
             self._timeline.skip(DAMAGED)
             self._withheld = "only damaged pictures"
@@ -293,7 +294,6 @@ class LiveSource(ABC):
             if still >= self._watch.frozen_s:
                 self._lost(f"the same picture for {still:.0f} s")
             return None
-        self._withheld = ""
         self._shown_at = now
         return Frame(stamp, image)
 

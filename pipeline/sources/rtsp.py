@@ -10,6 +10,7 @@ import av
 
 from models.errors import SourceError
 from pipeline.sources.base import Image, redacted, said
+from pipeline.sources.h264 import FrameNumbers
 from pipeline.sources.latest import LiveSource, Watch
 from pipeline.sources.video import Decoded, Images, nominal_rate, video_stream
 
@@ -26,17 +27,35 @@ class Damage:
     """Whether a decoded frame is what the camera saw.
 
     FFmpeg says so of the first frame that lacks something, conceals it, and takes those
-    that build upon it for whole: none is, until a key frame.
+    that build upon it for whole: none is, until a key frame. Of a picture that is missing
+    altogether it says nothing; its number does (``FrameNumbers``).
+
+    Args:
+        h264: the codec is H.264.
+        parameters: the codec's parameter sets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, h264: bool, parameters: bytes = b"") -> None:
+        self._numbers = FrameNumbers() if h264 else None
+        self._missing = False
         self._since: float | None = None
+        self.packet(parameters)
 
-    def __call__(self, frame: Any, now: float) -> bool:
+    def packet(self, data: bytes) -> None:
+        """A packet that is decoded next."""
+        if self._numbers is not None:
+            self._missing |= self._numbers(data)
+
+    def whole(self, frame: Any, now: float) -> bool:
         """Whether ``frame`` (None: it could not be decoded), arrived at ``now`` s, is whole."""
+        missing, self._missing = self._missing, False
         if frame is None or frame.is_corrupt:
             self._since = now
-        elif self._since is not None and (frame.key_frame or now - self._since >= _MEND_S):
+        elif frame.key_frame:
+            self._since = None
+        elif missing:
+            self._since = now
+        elif self._since is not None and now - self._since >= _MEND_S:
             self._since = None
         return self._since is None
 
@@ -107,11 +126,13 @@ class RtspSource(LiveSource):
 
     def _decoded(self) -> Iterator[Grabbed]:
         last = time.monotonic()
-        whole = Damage()
+        codec = self._video.codec_context
+        damage = Damage(codec.name == "h264", bytes(codec.extradata or b""))
+        packets = Decoded(self._container, self._video, lambda p: damage.packet(bytes(p)))
         try:
-            for frame in Decoded(self._container, self._video):
+            for frame in packets:
                 last = time.monotonic()
-                shown = frame if whole(frame, last) else None
+                shown = frame if damage.whole(frame, last) else None
                 yield None if frame is None else frame.time, shown
         except (av.FFmpegError, OSError) as error:
             late = time.monotonic() - last >= self._read_timeout_s
