@@ -32,6 +32,18 @@ class CaptureConfig(_Section):
 
     open_timeout_s: float = Field(10.0, gt=0, description="RTSP: seconds to wait for the camera")
     read_timeout_s: float = Field(5.0, gt=0, description="live: seconds to wait for a frame")
+    stale_s: float = Field(1.0, gt=0, description="live: a frame later than this is dropped")
+    frozen_s: float = Field(
+        10.0, ge=0, description="live: a camera that shows one picture so long is lost; 0: never"
+    )
+    stamps: Literal["camera", "arrival"] = Field(
+        "camera", description="live: source time by the camera's stamps, or by arrival alone"
+    )
+    reconnect: bool = Field(True, description="live: seek a lost camera")
+    retry_first_s: float = Field(0.5, gt=0, description="live: wait before the first attempt")
+    retry_most_s: float = Field(30.0, gt=0, description="live: longest wait between attempts")
+    give_up_s: float | None = Field(None, gt=0, description="live: seek no longer than this")
+    wait: bool = Field(False, description="live: start before the camera does")
     name: str = Field("", pattern=r"^[A-Za-z0-9_-]*$", description="stream name; default by source")
 
 

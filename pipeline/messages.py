@@ -21,6 +21,17 @@ class Restarted(msgspec.Struct, frozen=True, tag=True):
     node: str
 
 
+CameraKind = Literal["lost", "retrying", "back"]
+
+
+class Camera(msgspec.Struct, frozen=True, tag=True):
+    """What happens to a live camera. When it is lost, what was open is closed."""
+
+    stream: str
+    kind: CameraKind
+    detail: str = ""
+
+
 class Sync(msgspec.Struct, frozen=True, tag=True):
     """Motion asks spot: have you answered everything before this? Spot sends it back."""
 

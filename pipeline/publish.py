@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from models.errors import UserError
-from pipeline.messages import End, Notice, Restarted
+from pipeline.messages import Camera, End, Notice, Restarted
 from pipeline.schema import (
     CurvesMessage,
     EventMessage,
@@ -114,6 +114,8 @@ class Messages:
             yield blink_message(item, self._utc_ns())
         elif isinstance(item, Curves):
             yield from self._curves(item)
+        elif isinstance(item, Camera):
+            yield self.state(f"camera_{item.kind}", detail=item.detail)
         elif isinstance(item, Restarted):
             yield from self.retract(f"{item.node} restarted")
             yield self.state("node_restarted", detail=item.node)

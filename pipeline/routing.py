@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.messages import Restarted
+from pipeline.messages import Camera, Restarted
 from pipeline.wire import Wire
 from stages.base import Stage
 from stages.items import Curves, Face, FaceState, Frame, Interval, Stride, WindowEnd
@@ -26,6 +26,8 @@ def step(name: str, stage: Stage, item: Wire, curves: bool = False) -> Iterable[
     if not isinstance(item, ACCEPTS[name]):
         if isinstance(item, Restarted):
             getattr(stage, "restart", stage.reset)()
+        if isinstance(item, Camera) and item.kind == "lost":
+            return [*getattr(stage, "interrupt", list)(), item]
         return [item]
     outputs: list[Wire] = list(stage.process(item))
     if isinstance(item, _ALSO_FORWARDED):

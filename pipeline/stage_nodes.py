@@ -14,7 +14,7 @@ from pipeline.messages import End, Restarted, Sync
 from pipeline.node import POLL_MS, Links, Node, stamp_of
 from pipeline.routing import step
 from pipeline.wire import Wire
-from stages.items import Curves, Face, Frame, Stride, WindowEnd
+from stages.items import Curves, Face, Frame, Stamp, Stride, WindowEnd
 
 _FRAMES = (Frame, Face, Curves)  # what may be thrown away: no phase of an event is among it
 _ASK_AGAIN_S = 2.0
@@ -27,6 +27,7 @@ class StageNode(Node):
     def __init__(self, name: str, config: Config, links: Links, epoch: int = 0) -> None:
         super().__init__(name, config, links, epoch)
         self._failures = 0
+        self._newest: Stamp | None = None
 
     def run(self) -> None:
         """Build the stage, then items in, items out, until the end."""
@@ -49,9 +50,20 @@ class StageNode(Node):
             return False
         if self.links.begun.hurry and isinstance(item, _FRAMES):
             self.reporter.dropped[f"{self.name}: left at the stop"] += 1
-        elif item is not None:
+        elif item is not None and not self._out_of_order(item):
             self.handle(item)
         return True
+
+    def _out_of_order(self, item: Wire) -> bool:
+        """Whether ``item`` is a frame no newer than one before it: no stage may see it."""
+        if not isinstance(item, Frame):
+            return False
+        newest, stamp = self._newest, item.stamp
+        if newest is not None and (stamp.frame <= newest.frame or stamp.pts <= newest.pts):
+            self.reporter.dropped[f"{self.name}: out of order"] += 1
+            return True
+        self._newest = stamp
+        return False
 
     def _detail(self) -> str:
         return str(getattr(self.stage, "device", ""))

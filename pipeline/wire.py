@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from pipeline.messages import End, Notice, Restarted, Sync
+from pipeline.messages import Camera, End, Notice, Restarted, Sync
 from stages.items import (
     Blink,
     Curves,
@@ -25,7 +25,7 @@ from stages.items import (
 )
 
 Items = Frame | Face | FaceState | Blink | Curves | WindowEnd | Stride | Interval | Event
-Wire = Items | End | Restarted | Sync | Notice
+Wire = Items | Camera | End | Restarted | Sync | Notice
 Buffer = bytes | memoryview
 
 _DTYPES: dict[str, np.dtype[Any]] = {

@@ -141,6 +141,15 @@ class FaceStage:
         """Nothing is held back."""
         return []
 
+    def interrupt(self) -> Iterable[FaceState]:
+        """The camera was lost: so is every face. One that is soon there again keeps its id."""
+        visible = [track for track in self._tracks if track.visible]
+        for track in visible:
+            track.visible = False
+            track.alignment, track.look = Alignment(), None
+        self._looked = -np.inf
+        return [FaceState(track.seen, track.number, False, camera=True) for track in visible]
+
     def reset(self) -> None:
         """Forget every face."""
         self._tracks.clear()

@@ -49,11 +49,12 @@ class Face(msgspec.Struct, frozen=True, tag=True):
 
 
 class FaceState(msgspec.Struct, frozen=True, tag=True):
-    """A face appeared (visible) or was lost."""
+    """A face appeared (visible) or was lost; ``camera``: since the camera was."""
 
     stamp: Stamp
     face: int
     visible: bool
+    camera: bool = False
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ class Curves(msgspec.Struct, frozen=True, tag=True):
     whole: Grey | None = None
 
 
-WindowReason = Literal["full", "lost", "gap", "end"]
+WindowReason = Literal["full", "lost", "gap", "camera lost", "end"]
 
 
 class WindowEnd(msgspec.Struct, frozen=True, tag=True):

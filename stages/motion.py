@@ -221,7 +221,8 @@ class MotionStage:
             return list(self._stride(item))
         if item.visible:
             return []
-        return list(self._forget(item.face, item.stamp, "lost"))
+        reason: WindowReason = "camera lost" if item.camera else "lost"
+        return list(self._forget(item.face, item.stamp, reason))
 
     def flush(self) -> Iterable[WindowEnd]:
         """End every current window; strides that follow end their windows likewise."""

@@ -152,7 +152,7 @@ class SpotStage:
             known = self._faces.get((item.stamp.stream, item.face))
             if item.visible or known is None:
                 return []
-            return self._abandon(known, item.stamp, "lost")
+            return self._abandon(known, item.stamp, "camera lost" if item.camera else "lost")
         raise TypeError(
             f"spotting takes Curves, WindowEnd and FaceState, not {type(item).__name__}"
         )
@@ -284,7 +284,7 @@ class SpotStage:
 
     def _window_end(self, face: _Face, item: WindowEnd) -> Iterator[Interval | Stride]:
         face.newest = max(face.newest, item.stamp.pts)
-        if item.reason in ("lost", "gap"):
+        if item.reason in ("lost", "gap", "camera lost"):
             yield from self._abandon(face, item.stamp, item.reason)
             return
         if face.current is not None and item.reference == face.current.window.reference:

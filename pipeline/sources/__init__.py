@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from math import inf
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from models.errors import SourceError, UserError
-from pipeline.sources.base import Source, redacted
+from pipeline.sources.base import Source, redacted, stream_name
 
-__all__ = ["Source", "open_source", "redacted"]
+if TYPE_CHECKING:
+    from pipeline.sources.latest import Watch
+
+__all__ = ["Source", "live_name", "open_source", "redacted"]
 
 
 def open_source(
@@ -19,7 +22,7 @@ def open_source(
     stream: str | None = None,
     duration_s: float | None = None,
     open_timeout_s: float = 10.0,
-    read_timeout_s: float = 5.0,
+    watch: Watch | None = None,
 ) -> Source:
     """The source that SOURCE names.
 
@@ -29,7 +32,7 @@ def open_source(
         stream: name in stamps and topics; default: by source.
         duration_s: source time for recorded input, wall time for live.
         open_timeout_s: RTSP: how long to wait for the camera.
-        read_timeout_s: live: a camera that is silent for so long is taken as lost.
+        watch: live: how the camera is watched; default: ``Watch()``.
 
     Raises:
         SourceError, UserError: one line that says what is wrong.
@@ -41,11 +44,12 @@ def open_source(
     if text.isdecimal():
         from pipeline.sources.webcam import Webcam
 
-        return Webcam(int(text), stream, duration_s, read_timeout_s)
+        return Webcam(int(text), live_name(text, stream), duration_s, watch or _watch())
     if text.startswith(("rtsp://", "rtsps://")):
         from pipeline.sources.rtsp import RtspSource
 
-        return RtspSource(text, stream, duration_s, open_timeout_s, read_timeout_s)
+        name = live_name(text, stream)
+        return RtspSource(text, name, duration_s, open_timeout_s, watch or _watch())
     if text.startswith("synthetic:"):
         from pipeline.sources.synthetic import SyntheticSource
 
@@ -53,6 +57,21 @@ def open_source(
     if "://" in text:
         raise SourceError(f"{redacted(text)}: unknown kind of address; rtsp:// is understood")
     return _recorded(text, rate, pace, stream, duration_s)
+
+
+def live_name(text: str, stream: str | None = None) -> str:
+    """The name of a live camera's stream; default: by its number or address."""
+    if stream:
+        return stream
+    return (
+        f"cam{int(text)}" if text.isdecimal() else stream_name(redacted(text).partition("://")[2])
+    )
+
+
+def _watch() -> Watch:
+    from pipeline.sources.latest import Watch
+
+    return Watch()
 
 
 def _recorded(

@@ -31,7 +31,11 @@ class Source(Protocol):
     n_frames: int | None  # how many will come, as far as is known
     width: int | None  # px
     height: int | None  # px
-    warning: str
+
+    @property
+    def warning(self) -> str:
+        """Why it ended early; "" where it did not."""
+        ...
 
     def frames(self) -> Iterator[Frame]:
         """Frames in order."""

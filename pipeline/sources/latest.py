@@ -5,15 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
-from pipeline.sources.base import Image, stamp_now
+from pipeline.sources.base import Image
+from pipeline.sources.repeats import Repeats
+from pipeline.sources.timeline import Timeline
 from stages.items import Frame
 
-_JUMP_S = 2.0  # a camera's stamps cannot run further ahead of the clock in one frame
-_LEAST_S = 1e-4  # between two frames
 _JOIN_S = 1.0
+_STILL_S = 0.5  # a picture that is shown for longer is no longer news
+_DAMAGED_S = 15.0  # how long a camera may send nothing that can be shown: until a key frame
+NEWER, DAMAGED = "capture: newer frame won", "capture: damaged"
+STALE, REPEATED = "capture: stale", "capture: repeated picture"
 
 
 class Latest:
@@ -24,19 +30,25 @@ class Latest:
     Args:
         frames: read, and closed, in the reader's thread.
         timeout_s: end, with ``silent`` set, when no frame comes for so long; None: wait.
+        on_drop: called for each frame dropped, in the reader's thread.
     """
 
     def __init__(
-        self, frames: Generator[Frame, None, None], timeout_s: float | None = None
+        self,
+        frames: Generator[Frame, None, None],
+        timeout_s: float | None = None,
+        on_drop: Callable[[], None] = lambda: None,
     ) -> None:
         self._frames = frames
-        self._timeout_s = timeout_s
+        self._timeout_s = inf if timeout_s is None else timeout_s
+        self._on_drop = on_drop
         self._newest: Frame | None = None
         self._error: BaseException | None = None
         self._done = False
         self._changed = threading.Condition()
         self.dropped = 0
         self.silent = False
+        self.touch()
         self._thread = threading.Thread(target=self._read, name="camera", daemon=True)
         self._thread.start()
 
@@ -46,8 +58,11 @@ class Latest:
                 with self._changed:
                     if self._done:
                         break
-                    self.dropped += self._newest is not None
+                    if self._newest is not None:
+                        self.dropped += 1
+                        self._on_drop()
                     self._newest = frame
+                    self.touch()
                     self._changed.notify_all()
             self._frames.close()
         except Exception as error:  # noqa: BLE001  handed to the consuming thread
@@ -57,16 +72,39 @@ class Latest:
                 self._done = True
                 self._changed.notify_all()
 
+    def touch(self) -> None:
+        """The camera is alive, though it has no frame to show."""
+        self._heard = time.monotonic()
+
+    def take(self, wait_s: float) -> Frame | None:
+        """The newest frame; None when none comes within ``wait_s`` or at the end (``over``).
+
+        Raises:
+            Exception: what the reader raised.
+        """
+        with self._changed:
+            self._changed.wait_for(self._ready, wait_s)
+            frame, self._newest = self._newest, None
+            if frame is None and not self._done:
+                self.silent = time.monotonic() - self._heard >= self._timeout_s
+        if frame is None and self._error is not None:
+            raise self._error
+        return frame
+
+    @property
+    def over(self) -> bool:
+        """Whether no frame will come any more."""
+        with self._changed:
+            return self.silent or (self._done and self._newest is None)
+
     def __iter__(self) -> Iterator[Frame]:
         while True:
-            with self._changed:
-                self.silent = not self._changed.wait_for(self._ready, self._timeout_s)
-                frame, self._newest = self._newest, None
-            if frame is None:
-                break
-            yield frame
-        if self._error is not None:
-            raise self._error
+            left = self._heard + self._timeout_s - time.monotonic()
+            frame = self.take(min(max(left, 0.0), 3600.0))
+            if frame is not None:
+                yield frame
+            elif self.over:
+                return
 
     def _ready(self) -> bool:
         return self._newest is not None or self._done
@@ -84,34 +122,21 @@ class Latest:
         return not self._thread.is_alive()
 
 
-class LiveClock:
-    """Source time of a live camera: its own stamps while they make sense.
+@dataclass(frozen=True)
+class Watch:
+    """How a live camera is watched.
 
-    A stamp that is missing, does not advance, or runs ahead of the clock by more
-    than 2 s in one frame is replaced by the monotonic clock's step. Steps, not
-    absolute times, are compared: the two clocks drift apart over days.
+    Attributes:
+        read_timeout_s: a camera without a frame for so long is lost.
+        stale_s: a frame that comes so much later than others is dropped.
+        frozen_s: a camera that shows one picture for so long is lost; inf: never.
+        timeline: gives numbers and times.
     """
 
-    def __init__(self) -> None:
-        self._now: float | None = None
-        self._own: float | None = None
-        self._pts = 0.0
-
-    def __call__(self, now: float, own: float | None) -> float:
-        """Seconds since the first frame.
-
-        Args:
-            now: the monotonic clock, s.
-            own: the camera's stamp, s; None: it gave none.
-        """
-        if self._now is not None:
-            step = now - self._now
-            if own is not None and self._own is not None:
-                advance = own - self._own
-                step = advance if 0 < advance <= step + _JUMP_S else step
-            self._pts += max(step, _LEAST_S)
-        self._now, self._own = now, own
-        return self._pts
+    read_timeout_s: float = 5.0
+    stale_s: float = 1.0
+    frozen_s: float = 10.0
+    timeline: Timeline = field(default_factory=Timeline)
 
 
 class LiveSource(ABC):
@@ -120,11 +145,18 @@ class LiveSource(ABC):
     Reading begins with ``_start`` so that no backlog builds up while the consumer
     gets ready; numbers and times begin with ``frames``.
 
+    A frame that comes late (``Watch.stale_s``) is old and dropped, so that what a
+    stalled connection delivers in a burst is never taken for new. A picture that is
+    repeated for longer than 0.5 s is dropped too: a frozen camera is a gap.
+
+    Attributes:
+        why: why the camera was lost; "" where it was not.
+
     Args:
         shown: how messages call the camera, without credentials.
         stream: name in the stamps.
         duration_s: wall time from the first frame.
-        read_timeout_s: end when no frame comes for so long.
+        watch: how it is watched.
     """
 
     live = True
@@ -134,20 +166,30 @@ class LiveSource(ABC):
     height: int | None
 
     def __init__(
-        self, shown: str, stream: str, duration_s: float | None, read_timeout_s: float
+        self, shown: str, stream: str, duration_s: float | None, watch: Watch | None = None
     ) -> None:
         self._shown = shown
-        self._duration_s = duration_s
-        self._read_timeout_s = read_timeout_s
+        self._duration_s = inf if duration_s is None else duration_s
+        self._watch = watch or Watch()
+        self._read_timeout_s = self._watch.read_timeout_s
+        self._timeline = self._watch.timeline
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._latest: Latest | None = None
+        self._repeats = Repeats()
+        self._withheld = ""  # what became of the last frame, where it was not shown
+        self._shown_at = self._whole_at = self._heard_at = self._timeline.now()
         self.stream = stream
-        self.warning = ""
+        self.why = ""
+
+    @property
+    def warning(self) -> str:
+        """Why it ended early."""
+        return f"{self._shown}: the camera was lost: {self.why}" if self.why else ""
 
     @abstractmethod
     def _grabbed(self) -> Iterator[tuple[float | None, Any]]:
-        """The camera's stamp in s and its frame; a frame None could not be decoded."""
+        """The camera's stamp in s and its frame; a frame None cannot be shown."""
 
     @abstractmethod
     def _image(self, grabbed: Any) -> Image: ...
@@ -157,7 +199,10 @@ class LiveSource(ABC):
         """Free the camera; called in the reader's thread."""
 
     def _start(self) -> None:
-        self._latest = Latest(self._stamped(), self._read_timeout_s)
+        self._timeline.begin()
+        self._latest = Latest(
+            self._stamped(), self._read_timeout_s, lambda: self._timeline.drop(NEWER)
+        )
 
     @property
     def dropped(self) -> int:
@@ -166,39 +211,91 @@ class LiveSource(ABC):
 
     def frames(self) -> Iterator[Frame]:
         """The newest frame each time one is taken."""
-        self._wanted.set()
+        self.want()
         return self._taken()
+
+    def want(self) -> None:
+        """Frames count from now on."""
+        self._wanted.set()
+
+    def take(self, wait_s: float) -> Frame | None:
+        """The newest frame; None when none comes within ``wait_s`` or at the end (``over``)."""
+        assert self._latest is not None
+        frame = self._latest.take(wait_s)
+        if self._latest.silent:
+            self._lost(self._silence())
+        return frame
+
+    def _silence(self) -> str:
+        if self._timeline.now() - self._heard_at >= self._read_timeout_s / 2:
+            return f"no frame for {self._read_timeout_s:g} s"
+        return f"{self._withheld} for {self._timeline.now() - self._shown_at:.0f} s"
+
+    @property
+    def over(self) -> bool:
+        """Whether no frame will come any more."""
+        assert self._latest is not None
+        return self._latest.over
 
     def _taken(self) -> Iterator[Frame]:
         assert self._latest is not None
         yield from self._latest
-        if self._latest.silent:
-            self._lost(f"no frame for {self._read_timeout_s:g} s")
+        self.take(0.0)
 
     def _lost(self, why: str) -> None:
-        if not self._stopped.is_set():
-            self.warning = f"{self._shown}: the camera was lost: {why}"
+        if not self._stopped.is_set() and not self.why:
+            self.why = why
 
     def _stamped(self) -> Generator[Frame, None, None]:
-        clock = LiveClock()
-        begin: float | None = None
-        index = 0
         try:
-            for own, grabbed in self._grabbed():
-                now = time.monotonic()
-                if self._stopped.is_set():
+            for own, grabbed in self._paced(self._grabbed()):
+                now = self._timeline.now()
+                if self._stopped.is_set() or self._timeline.elapsed_s >= self._duration_s:
                     return
-                if not self._wanted.is_set():
-                    continue
-                begin = now if begin is None else begin
-                if self._duration_s is not None and now - begin >= self._duration_s:
+                frame = self._shown_frame(now, own, grabbed)
+                if frame is not None:
+                    yield frame
+                if self.why:
                     return
-                if grabbed is not None:
-                    stamp = stamp_now(self.stream, index, clock(now, own))
-                    yield Frame(stamp, self._image(grabbed))
-                index += 1
         finally:
             self._release()
+
+    def _paced(
+        self, grabbed: Iterator[tuple[float | None, Any]]
+    ) -> Iterator[tuple[float | None, Any]]:
+        """Those that count: what came before anyone asked is for the clock alone."""
+        for own, frame in grabbed:
+            if self._wanted.is_set() or self._stopped.is_set():
+                yield own, frame
+            elif frame is not None:
+                self._timeline.settle(self._timeline.now(), own)
+
+    def _shown_frame(self, now: float, own: float | None, grabbed: Any) -> Frame | None:
+        """The frame, where it is whole, fresh and new; else None, counted by reason."""
+        assert self._latest is not None
+        self._heard_at = now
+        if grabbed is None:
+            self._timeline.skip(DAMAGED)
+            self._withheld = "only damaged pictures"
+            if now - self._whole_at < _DAMAGED_S:
+                self._latest.touch()
+            return None
+        self._whole_at = now
+        stamp, lag = self._timeline.stamp(self.stream, now, own, self.fps)
+        if lag > self._watch.stale_s:
+            self._timeline.drop(STALE)
+            self._withheld = f"only pictures older than {self._watch.stale_s:g} s"
+            return None
+        image = self._image(grabbed)
+        still = self._repeats(image, now)
+        if still > _STILL_S:
+            self._timeline.drop(REPEATED)
+            self._latest.touch()
+            if still >= self._watch.frozen_s:
+                self._lost(f"the same picture for {still:.0f} s")
+            return None
+        self._shown_at = now
+        return Frame(stamp, image)
 
     def interrupt(self) -> None:
         """End now; the reader leaves with its next frame or time-out."""

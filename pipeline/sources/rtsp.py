@@ -3,19 +3,79 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import av
 
 from models.errors import SourceError
-from pipeline.sources.base import Image, redacted, said, stream_name
-from pipeline.sources.latest import LiveSource
+from pipeline.sources.base import Image, redacted, said
+from pipeline.sources.h264 import FrameNumbers
+from pipeline.sources.latest import LiveSource, Watch
 from pipeline.sources.video import Decoded, Images, nominal_rate, video_stream
 
 # fpsprobesize: answers in 0.1 s instead of 0.7. Not fflags=nobuffer: it throws away
 # what was probed, the first key frame with it, and shows nothing until the next one.
 _OPTIONS = {"rtsp_transport": "tcp", "fpsprobesize": "0", "flags": "low_delay"}
+_MEND_S = 10.0  # a camera without key frames mends its picture bit by bit
+_SETTLE_S = 2.0  # a greeting lasts no longer
+
+Grabbed = tuple[float | None, Any]
+
+
+class Damage:
+    """Whether a decoded frame is what the camera saw.
+
+    FFmpeg says so of the first frame that lacks something, conceals it, and takes those
+    that build upon it for whole: none is, until a key frame. Of a picture that is missing
+    altogether it says nothing; its number does (``FrameNumbers``).
+
+    Args:
+        h264: the codec is H.264.
+        parameters: the codec's parameter sets.
+    """
+
+    def __init__(self, h264: bool, parameters: bytes = b"") -> None:
+        self._numbers = FrameNumbers() if h264 else None
+        self._missing = False
+        self._since: float | None = None
+        self.packet(parameters)
+
+    def packet(self, data: bytes) -> None:
+        """A packet that is decoded next."""
+        if self._numbers is not None:
+            self._missing |= self._numbers(data)
+
+    def whole(self, frame: Any, now: float) -> bool:
+        """Whether ``frame`` (None: it could not be decoded), arrived at ``now`` s, is whole."""
+        missing, self._missing = self._missing, False
+        if frame is None or frame.is_corrupt:
+            self._since = now
+        elif frame.key_frame:
+            self._since = None
+        elif missing:
+            self._since = now
+        elif self._since is not None and now - self._since >= _MEND_S:
+            self._since = None
+        return self._since is None
+
+
+def settled(grabbed: Iterator[Grabbed], clock: Callable[[], float]) -> Iterator[Grabbed]:
+    """``grabbed`` without the burst of old frames with which many cameras greet a client.
+
+    They send what came since their last key frame. Frames count from the first that took
+    at least half as long to come as its stamp is later than the one before.
+    """
+    begun, settling = clock(), True
+    last: tuple[float, float] | None = None
+    for own, frame in grabbed:
+        now = clock()
+        if settling:
+            in_pace = own is not None and last is not None and now - last[0] >= (own - last[1]) / 2
+            settling = not in_pace and now - begun < _SETTLE_S
+            last = last if own is None else (now, own)
+        if not settling:
+            yield own, frame
 
 
 class RtspSource(LiveSource):
@@ -23,10 +83,10 @@ class RtspSource(LiveSource):
 
     Args:
         address: ``rtsp://[user:password@]host[:port]/path``.
-        stream: name in the stamps; default: from the address, without credentials.
+        stream: name in the stamps.
         duration_s: wall time from the first frame.
         open_timeout_s: how long to wait for the camera to answer.
-        read_timeout_s: how long to wait for a frame.
+        watch: how it is watched.
 
     Raises:
         SourceError: it does not answer, or sends no video.
@@ -35,14 +95,13 @@ class RtspSource(LiveSource):
     def __init__(
         self,
         address: str,
-        stream: str | None,
+        stream: str,
         duration_s: float | None,
         open_timeout_s: float,
-        read_timeout_s: float,
+        watch: Watch,
     ) -> None:
         shown = redacted(address)
-        name = stream or stream_name(shown.partition("://")[2])
-        super().__init__(shown, name, duration_s, read_timeout_s)
+        super().__init__(shown, stream, duration_s, watch)
         self._container = self._open(address, open_timeout_s)
         self._video = video_stream(self._container, shown)
         codec = self._video.codec_context
@@ -62,12 +121,19 @@ class RtspSource(LiveSource):
             why = f"no answer within {timeout_s:g} s" if late else said(error)
             raise SourceError(f"{self._shown}: cannot be reached: {why}") from None
 
-    def _grabbed(self) -> Iterator[tuple[float | None, Any]]:
+    def _grabbed(self) -> Iterator[Grabbed]:
+        return settled(self._decoded(), self._timeline.now)
+
+    def _decoded(self) -> Iterator[Grabbed]:
         last = time.monotonic()
+        codec = self._video.codec_context
+        damage = Damage(codec.name == "h264", bytes(codec.extradata or b""))
+        packets = Decoded(self._container, self._video, lambda p: damage.packet(bytes(p)))
         try:
-            for frame in Decoded(self._container, self._video):
-                yield None if frame is None else frame.time, frame
+            for frame in packets:
                 last = time.monotonic()
+                shown = frame if damage.whole(frame, last) else None
+                yield None if frame is None else frame.time, shown
         except (av.FFmpegError, OSError) as error:
             late = time.monotonic() - last >= self._read_timeout_s
             self._lost(f"no frame for {self._read_timeout_s:g} s" if late else said(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -45,16 +45,22 @@ class Decoded:
     """Frames of ``video``; None for each packet that cannot be decoded.
 
     ``packets`` counts those read so far; a file may hold some that are not shown.
+    ``inspect`` sees each packet before it is decoded.
     """
 
-    def __init__(self, container: Any, video: Any) -> None:
+    def __init__(
+        self, container: Any, video: Any, inspect: Callable[[Any], object] | None = None
+    ) -> None:
         self._container = container
         self._video = video
+        self._inspect = inspect
         self.packets = 0
 
     def __iter__(self) -> Iterator[Any]:
         for packet in self._container.demux(self._video):
             self.packets += packet.size > 0
+            if self._inspect is not None:
+                self._inspect(packet)
             try:
                 frames = packet.decode()
             except av.error.EOFError:

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.errors import SourceError
 from pipeline.sources.base import Image
-from pipeline.sources.latest import LiveSource
+from pipeline.sources.latest import LiveSource, Watch
 
 _BACKENDS = {"linux": cv2.CAP_V4L2, "win32": cv2.CAP_DSHOW, "darwin": cv2.CAP_AVFOUNDATION}
 _RETRY_S = 0.01
@@ -26,9 +26,9 @@ class Webcam(LiveSource):
 
     Args:
         index: number of the webcam.
-        stream: name in the stamps; default: ``cam<index>``.
+        stream: name in the stamps.
         duration_s: wall time from the first frame.
-        read_timeout_s: a webcam that gives no frame for so long is taken as lost.
+        watch: how it is watched.
 
     Raises:
         SourceError: there is no such webcam.
@@ -37,11 +37,11 @@ class Webcam(LiveSource):
     def __init__(
         self,
         index: int,
-        stream: str | None,
+        stream: str,
         duration_s: float | None,
-        read_timeout_s: float = 5.0,
+        watch: Watch,
     ) -> None:
-        super().__init__(f"webcam {index}", stream or f"cam{index}", duration_s, read_timeout_s)
+        super().__init__(f"webcam {index}", stream, duration_s, watch)
         self._camera = self._open(index)
         self._camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.fps = self._number(cv2.CAP_PROP_FPS)

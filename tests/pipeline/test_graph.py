@@ -18,6 +18,7 @@ from models.errors import SourceError, UserError
 from pipeline.config import Config, load
 from pipeline.graph import Graph, GraphDied
 from pipeline.messages import Report
+from pipeline.sources.latest import LiveSource, Watch
 from pipeline.summary import Summary
 from stages.items import Event, Frame, Interval, Stamp
 
@@ -254,25 +255,31 @@ def test_a_slow_stage_bounds_the_queues_and_loses_nothing_of_a_recording(scripte
     assert not summary.dropped
 
 
-class LiveCamera(ScriptedSource):
+class LiveCamera(LiveSource):
     """Thirty frames in 0.6 s, of which only the newest can be had."""
 
-    live = True
+    fps, width, height = 50.0, 8, 8
 
-    def frames(self) -> Iterator[Frame]:
-        begin = time.monotonic()
-        last = -1
-        while last < 29:
-            index = min(int((time.monotonic() - begin) * 50), 29)
-            if index == last:
-                time.sleep(0.005)
-                continue
-            last = index
-            stamp = Stamp("scripted", index, index / 50, time.monotonic_ns(), time.time_ns())
-            yield Frame(stamp, np.zeros((8, 8), np.uint8))
+    def __init__(self, watch: Watch) -> None:
+        super().__init__("webcam 0", "scripted", None, watch)
+        self._start()
+
+    def _grabbed(self) -> Iterator[tuple[float | None, Any]]:
+        self._wanted.wait()
+        for index in range(30):
+            time.sleep(0.02)
+            yield index / 50, index
+
+    def _image(self, grabbed: Any) -> Any:
+        return np.full((8, 8), grabbed, np.uint8)
+
+    def _release(self) -> None:
+        return None
 
 
-def test_live_the_newest_frame_wins_and_drops_are_counted_as_gaps(scripted: Any) -> None:
+def test_live_the_newest_frame_wins_and_drops_are_counted_as_gaps(
+    scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Slow(Pass):
         def process(self, item: Any) -> Iterable[Any]:
             time.sleep(0.08)
@@ -281,8 +288,8 @@ def test_live_the_newest_frame_wins_and_drops_are_counted_as_gaps(scripted: Any)
 
     seen: list[Stamp] = []
     scripted["face"] = Slow
-    scripted["source"] = LiveCamera(30)
-    summary = _run(Graph(_config(source="0")))
+    monkeypatch.setattr(pipeline.sources, "open_source", lambda *a, watch, **k: LiveCamera(watch))
+    summary = _run(Graph(_config(source="0", capture={"reconnect": False})))
     dropped = summary.dropped["capture: newer frame won"]
     assert dropped > 5
     assert summary.frames + dropped == 30

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.clip import encode, images, scene
-from tests.rtsp_server import missing, serving
+from bench.rtsp_server import missing, serving
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,9 +14,10 @@ import av
 import numpy as np
 import pytest
 
+from bench.rtsp_server import missing, serving
 from models.errors import SourceError
 from pipeline.sources import open_source
-from tests.rtsp_server import missing, serving
+from pipeline.sources.latest import Watch
 
 RATE = 30
 real_server = pytest.mark.skipif(bool(missing()), reason=missing() or "there is a server")
@@ -97,7 +98,7 @@ def test_a_server_that_dies_or_hangs_ends_the_frames_with_a_warning(
     clip: Path, ending: signal.Signals
 ) -> None:
     with serving(clip, times=10) as server:
-        source = open_source(server.address, read_timeout_s=1.0)
+        source = open_source(server.address, watch=Watch(read_timeout_s=1.0))
         frames = iter(source.frames())
         next(frames)
         server.process.send_signal(ending)
@@ -114,7 +115,7 @@ def test_a_server_that_dies_or_hangs_ends_the_frames_with_a_warning(
 @pytest.mark.timeout(30)
 def test_interrupt_from_another_thread_ends_a_read_that_waits(clip: Path) -> None:
     with serving(clip, times=10) as server:
-        source = open_source(server.address, read_timeout_s=60)
+        source = open_source(server.address, watch=Watch(read_timeout_s=60))
         frames = iter(source.frames())
         next(frames)
         server.process.send_signal(signal.SIGSTOP)
