@@ -15,6 +15,9 @@ _AGAIN_S = 1.0
 _SOURCE_SHARE = 0.25  # of the time for a stop: a source that has not ended by then hangs
 _HURRY_SHARE = 0.5  # from then on waiting frames are thrown away
 _LAST_WORD_S = 0.5  # for the publisher, when the time for a stop is up
+_LEAVE_S = 0.8  # after the time for a stop: 3 s in all, with the default
+_LEAST_LEAVE_S = 0.3
+_PATIENCE_S = 10.0  # where nobody asked for a stop
 
 
 class Ending:
@@ -43,9 +46,12 @@ class Ending:
         return self._stopped is not None
 
     @property
-    def given_up(self) -> bool:
-        """Whether the run ends although nodes are not done."""
-        return self._closing is not None
+    def patience_s(self) -> float:
+        """How long nodes that are through, or were given up, may take to leave."""
+        if self._stopped is not None:
+            left = self._stopped + self._drain_s + _LEAVE_S - time.monotonic()
+            return max(_LEAST_LEAVE_S, left)
+        return _PATIENCE_S if self._closing is None else _LEAST_LEAVE_S
 
     def stop(self) -> None:
         """The run should end soon; the deadline counts from the first call."""

@@ -29,9 +29,6 @@ from pipeline.restarts import Restarts
 from pipeline.sockets import NODES
 from pipeline.summary import NodeState, Summary
 
-_PATIENCE_S = 10.0  # with nodes that leave after a run
-_SHORT_S = 0.3  # with those that were given up
-
 
 class GraphDied(UserError):
     """Nodes died too often, or one hangs that cannot be ended."""
@@ -125,7 +122,7 @@ class Graph:
             while not self._ending.over(lines):
                 self._turn(host, lines)
         finally:
-            host.end(_SHORT_S if self._ending.given_up else _PATIENCE_S)
+            host.end(self._ending.patience_s)
             while (report := lines.report(0)) is not None:
                 self._take(report)
 

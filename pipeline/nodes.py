@@ -37,6 +37,8 @@ def work(node: Node) -> bool:
         node.reporter.send("fatal", text=str(error), exit_code=error.exit_code)
         return True
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever killed the node is reported as its death
+        if node.links.abandon.is_set():
+            return True  # it woke up after the run
         node.reporter.send("death", text=f"{type(error).__name__}: {error}")
         return False
     node.reporter.send("done")

@@ -22,7 +22,7 @@ from pipeline.graph import Graph
 from pipeline.hosts import Host
 from pipeline.lines import Lines
 from pipeline.messages import End, Restarted
-from pipeline.node import Links, Node
+from pipeline.node import Abandoned, Links, Node
 from pipeline.publish import Messages
 from pipeline.schema import EventMessage
 from pipeline.scoring import Scored
@@ -218,7 +218,8 @@ class World(Host):
         # a deadline of no time: every final goes out without its scores
         self.config = scripted.config(graph=graph, classify={"deadline_s": 1e-9})
         patch("pipeline.restarts._FIRST_S", 0.0)
-        patch("pipeline.ending._AGAIN_S", 0.0)
+        self.now = 1000.0
+        patch("pipeline.ending.time", SimpleNamespace(monotonic=lambda: self.now))
         self.events: list[EventMessage] = []
         self.messages = Messages(STREAM, scripted.AUS)
         self.workers: list[Worker] = []
@@ -226,7 +227,7 @@ class World(Host):
         self.doomed: dict[str, int] = {}
         self.source_ended = False
         self._gone: list[str] = []
-        self._ended: set[str] = set()
+        self._new: set[str] = set()
         self._busy: list[str] = []
         self._frame, self._pts = 0, 0.0
         with addresses("inproc", "world") as table:
@@ -239,7 +240,9 @@ class World(Host):
         for name in NODES:
             if name != "face":
                 self.start(name, 0)
-        while "face" not in self.nodes:
+        while not all(state.ready for state in self.graph.nodes.values()):
+            for name in NODES:
+                self.step(name)
             self.supervise()
 
     @staticmethod
@@ -250,6 +253,11 @@ class World(Host):
         if name == "classify":
             made = scripted.ClassifyStage("none@0", SCORER)  # type: ignore[arg-type]
         return made
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the publisher is there."""
+        return "publish" in self.nodes and self.graph.nodes["publish"].ready
 
     # ------------------------------------------------------------ host
 
@@ -268,7 +276,7 @@ class World(Host):
             kinds = {"motion": MotionNode, "spot": SpotNode, "classify": ClassifyNode}
             node = kinds[name](*arguments)
         self.nodes[name] = node
-        self._work(name, node.begin)
+        self._new.add(name)
 
     def dead(self) -> list[str]:
         found, self._gone = self._gone, []
@@ -283,12 +291,17 @@ class World(Host):
     # ------------------------------------------------------------ what happens
 
     def supervise(self) -> None:
-        """The supervisor takes a turn."""
-        self.graph._turn(self, self.lines)
+        """The supervisor takes a turn for each report."""
+        self.now += 0.01
+        reports: Any = self.lines._reports
+        for _ in range(max(1, len(reports.queue))):
+            self.graph._turn(self, self.lines)
 
     def feed(self, count: int, seen: bool) -> None:
         """Frames from the camera."""
         for _ in range(count):
+            if "capture" in self._new:
+                self.step("capture")
             if "capture" in self.nodes and not self.source_ended:
                 self._frame, self._pts = self._frame + 1, self._pts + 1 / FPS
                 node = self.nodes["capture"]
@@ -304,9 +317,13 @@ class World(Host):
         node = self.nodes.get(name)
         if node is None or name in self._busy:
             return False
+        if name in self._new:
+            self._new.discard(name)
+            self._work(name, node.begin)
+            return True
         waiting = node.inbox is None or node.inbox.poll() or self._has_feedback(node)
         waiting = waiting or self.source_ended  # idle nodes say that they are
-        if waiting and not self._work(name, node.turn):
+        if waiting and self._work(name, node.turn) is False:
             self._leave(name)
         return bool(waiting)
 
@@ -318,12 +335,15 @@ class World(Host):
         self._busy.append(name)
         try:
             done = work()
+        except Abandoned:
+            self.nodes.pop(name, None)
+            return None
         finally:
             self._busy.remove(name)
         if self.doomed.get(name) == 0:
             del self.doomed[name]
             self.kill(name, 1)
-            return True
+            return None
         if name in self.doomed:
             self.doomed[name] -= 1
         return done
@@ -331,13 +351,12 @@ class World(Host):
     def _leave(self, name: str) -> None:
         """As ``pipeline.nodes.work``; a process that is done keeps its sockets."""
         self.nodes.pop(name).reporter.send("done")
-        self._ended.add(name)
 
     def kill(self, name: str, lost: int) -> None:
         """A node's process is gone, with its queue and the newest ``lost`` it has sent."""
-        node = self.nodes.pop(name, None)
-        if node is None:
+        if name in self._busy or name not in self.nodes:
             return
+        node = self.nodes.pop(name)
         if node.outbox is not None:
             _forget(node, lost)
         node.close()
@@ -358,10 +377,12 @@ class World(Host):
             if report.kind != "death":
                 self.graph._take(report)
         state.renew(node.epoch)
-        self._work(name, node.begin)
+        self._new.add(name)
 
     def _meanwhile(self) -> None:
         """A node waits: the others go on, the supervisor too."""
+        if self.graph._failure is not None:
+            self._links.abandon.set()  # nobody is begun again: who waits would wait for ever
         if len(self._busy) > len(NODES) or "supervisor" in self._busy:
             return
         for name in reversed(NODES):
