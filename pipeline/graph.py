@@ -22,6 +22,7 @@ from models.errors import UserError
 from pipeline import sockets
 from pipeline.build import import_ahead
 from pipeline.config import Config
+from pipeline.door import Door
 from pipeline.machine import settle
 from pipeline.messages import Command, End, Report
 from pipeline.node import Links
@@ -312,6 +313,8 @@ class Graph:
         self._command(commands)
         self._start_face(workers)
         died = [self._take(reports)] if reports.poll(50) else []
+        if isinstance(workers, _Processes):  # nodes count who is turned away from their own sockets
+            self.nodes["publish"].past.update(Door.refused(context))
         for name in [*workers.dead(), *self._silent(workers), *filter(None, died)]:
             self._died(name)
             if self._failure is None:

@@ -15,8 +15,10 @@ import zmq
 
 from pipeline import sockets
 from pipeline.config import Config
+from pipeline.guard import Turned
 from pipeline.messages import Report
 from pipeline.parcels import Parcels
+from pipeline.redaction import redacted
 from pipeline.sockets import Addresses, Socket
 from pipeline.wire import Wire, WireError, decode, encode
 from stages.items import Curves, Event, Stamp
@@ -99,7 +101,7 @@ class Reporter:
             dropped=dict(self.dropped),
             latencies_ms=self._latencies,
             work_ms=self._work,
-            text=text,
+            text=redacted(text),
             exit_code=exit_code,
             payload=payload,
         )
@@ -136,6 +138,7 @@ class Node(ABC):
             address = links.addresses[_AFTER[name]]
             self.outbox = self._own(sockets.push(links.context, address, self.queue))
         self.reporter = self._reporter()
+        self._turned = Turned(links.context)
 
     def _own(self, opened: Socket) -> Socket:
         self._stack.callback(opened.close)
@@ -157,7 +160,15 @@ class Node(ABC):
         """Beat, and leave when told to."""
         if self.links.abandon.is_set():
             raise Abandoned
+        if self.name == "publish" or self.links.parcels is None:  # of threads, one counts for all
+            self._count_turned()
         self.reporter.beat()
+
+    def _count_turned(self) -> None:
+        refused, note = self._turned.take()
+        self.reporter.dropped.update(refused)
+        if note:
+            self.reporter.send("note", text=note)
 
     def send(self, item: Wire, to: Socket | None = None) -> None:
         """Send one item, waiting for room."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 import msgspec
+import zmq
 
 from pipeline import sockets
 from pipeline.build import prototypes
 from pipeline.config import Config
+from pipeline.guard import Guard
 from pipeline.messages import End
 from pipeline.node import Links, Node, stamp_of
 from pipeline.publish import EventFile, Messages
@@ -25,21 +27,29 @@ class PublishNode(Node):
         super().__init__("publish", config, links, epoch)
         self._messages: Messages | None = None
         self._public: Socket | None = None
+        self._address = ""
+        self._guard = Guard(links.context, config.security)
         self._file: EventFile | None = None
 
     def run(self) -> None:
         """Publish until the end."""
         if self._public is None:
             water = self.config.publish.high_water_mark
-            self._public, address = sockets.publisher(self.links.context, self.config.events, water)
+            context = self.links.context
+            self._public, self._address = sockets.public(
+                context, zmq.PUB, self.config.events, water, self._guard
+            )
             self._own(self._public)
+            for warning in self._guard.warnings:
+                self.reporter.send("note", text=warning)
             if self.config.out is not None:
                 self._file = EventFile(self.config.out, append=self.epoch > 0)
                 self._stack.callback(self._file.close)
             self._aus = prototypes(self.config).aus
-            self.reporter.send("ready", text=address)
+            self.reporter.send("ready", text=self._address)
         while True:
             item = self.receive()
+            self._guard.tend(self._public, self._address)
             if item is None:
                 continue
             begin = time.perf_counter()

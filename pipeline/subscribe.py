@@ -8,27 +8,28 @@ from typing import Any
 import msgspec
 import zmq
 
-from models.errors import AddressError
 from pipeline import sockets
+from pipeline.keys import ClientKey
 
 
 def subscribe(
-    address: str, topic: str = "event.", timeout_s: float | None = None
+    address: str,
+    topic: str = "event.",
+    timeout_s: float | None = None,
+    key: ClientKey | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Topics and messages from ``address``, as they come.
 
     Args:
         topic: prefix of the topics wanted; "" for all.
         timeout_s: end after so long without a message; None waits for ever.
+        key: what ``mespot keys new`` made for this client, where the socket asks for one.
 
     Raises:
         AddressError: not an address.
     """
     with zmq.Context() as context:
-        try:
-            link = sockets.listen(context, address, topic.encode())
-        except zmq.ZMQError as error:
-            raise AddressError(f"{address}: not a ZeroMQ address: {error.strerror}") from None
+        link = sockets.listen(context, address, topic.encode(), key)
         with link:
             while link.poll(None if timeout_s is None else int(timeout_s * 1000)):
                 name, body = link.recv_multipart()

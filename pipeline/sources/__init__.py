@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from models.errors import SourceError, UserError
-from pipeline.sources.base import Source, redacted
+from pipeline.redaction import redacted
+from pipeline.sources.base import Source
 
 __all__ = ["Source", "open_source", "redacted"]
 
