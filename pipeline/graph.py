@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event as SyncEvent
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
@@ -25,12 +25,15 @@ from pipeline.config import Config
 from pipeline.door import Door
 from pipeline.machine import settle
 from pipeline.messages import Command, End, Report
-from pipeline.node import Links
+from pipeline.node import Links, is_live
 from pipeline.nodes import make, work
 from pipeline.parcels import Parcels
 from pipeline.samples import Samples
 from pipeline.sockets import NODES, Addresses
 from pipeline.wire import encode
+
+if TYPE_CHECKING:
+    from pipeline.clips import Clips
 
 _KEPT_SAMPLES = 50_000  # of each figure of each node: 28 minutes at 30 fps
 _MINUTE_S = 60.0
@@ -154,7 +157,7 @@ class _Threads:
 
     def __init__(self, config: Config, addresses: Addresses, context: zmq.Context[Any]) -> None:
         self._config = config
-        self._links = Links(addresses, context, parcels=Parcels())
+        self._links = Links(addresses, context, parcels=Parcels(), clips=_clips(config))
         self._threads: list[threading.Thread] = []
 
         # OpenCV's own start is not fit for several threads that import it at once
@@ -187,6 +190,16 @@ class _Threads:
         self._links.abandon.set()
         for thread in self._threads:
             thread.join(timeout=10)
+        if self._links.clips is not None:
+            self._links.clips.close()
+
+
+def _clips(config: Config) -> Clips | None:
+    if config.clips.folder is None:
+        return None
+    from pipeline.clips import Clips
+
+    return Clips(config.clips, is_live(config.source))
 
 
 class _Processes:

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
@@ -22,6 +22,9 @@ from pipeline.redaction import redacted
 from pipeline.sockets import Addresses, Socket
 from pipeline.wire import Wire, WireError, decode, encode
 from stages.items import Curves, Event, Stamp
+
+if TYPE_CHECKING:
+    from pipeline.clips import Clips
 
 POLL_MS = 100
 _MOST_NOTES = 100
@@ -41,6 +44,7 @@ class Links:
     context: zmq.Context[Any]
     abandon: threading.Event = field(default_factory=threading.Event)
     parcels: Parcels | None = None  # where the nodes are threads of one process
+    clips: Clips | None = None  # where clips of events are kept
 
 
 def stamp_of(item: Wire) -> Stamp | None:

@@ -56,8 +56,16 @@ class PublishNode(Node):
             self._publish(item)
             if isinstance(item, Event):
                 self.reporter.item(stamp_of(item), time.perf_counter() - begin)
+            self._keep_clips(isinstance(item, End))
             if isinstance(item, End):
                 return
+
+    def _keep_clips(self, ended: bool) -> None:
+        clips = self.links.clips
+        if clips is not None:
+            if ended:
+                clips.close()
+            self.reporter.dropped.update(clips.dropped())
 
     def _publish(self, item: Wire) -> None:
         stamp = stamp_of(item)
@@ -75,5 +83,7 @@ class PublishNode(Node):
         self.reporter.sent += 1
         if isinstance(message, EventMessage) and self._file is not None:
             self._file.write(message)
+        if isinstance(message, EventMessage) and self.links.clips is not None:
+            self.links.clips.event(message)
         if isinstance(message, EventMessage | StateMessage):
             self.reporter.send("published", payload=body)

@@ -14,7 +14,7 @@ from pipeline.messages import End, Restarted, Sync
 from pipeline.node import POLL_MS, Links, Node, stamp_of
 from pipeline.routing import step
 from pipeline.wire import Wire
-from stages.items import Stride, WindowEnd
+from stages.items import Frame, Stride, WindowEnd
 
 _FAILURES_IN_A_ROW = 30  # a stage that rejects this many items running is taken as dead
 
@@ -48,6 +48,8 @@ class StageNode(Node):
         begin = time.perf_counter()
         try:
             outputs = self.outputs(item)
+            if self.links.clips is not None and self.name == "face" and isinstance(item, Frame):
+                self.links.clips.see(item, outputs)
         except Exception as error:  # noqa: BLE001  a stage may raise anything; said and counted
             self._rejected(error)
             return
