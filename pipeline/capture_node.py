@@ -34,7 +34,7 @@ class CaptureNode(Node):
 
     def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
         super().__init__("capture", config, links, epoch)
-        self._commands = sockets.listen(links.context, links.addresses["commands"])
+        self._commands = sockets.commands(links.context, links.addresses["commands"])
         self._stack.callback(self._commands.close)
         self._go = threading.Event()
         self._stop = threading.Event()

@@ -14,6 +14,7 @@ from pipeline import (
     cli_code,
     cli_datasets,
     cli_explain,
+    cli_keys,
     cli_recognition,
     cli_recognition_pictures,
     cli_reliability,
@@ -50,6 +51,10 @@ def check(file: Annotated[Path, typer.Argument(help="TOML configuration file.")]
 def subscribe(
     address: Annotated[str, typer.Argument(help="Event socket.")] = "tcp://127.0.0.1:5556",
     topic: Annotated[str, typer.Option(help="Topic prefix; '' for everything.")] = "event.",
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Key file, where the socket asks for one (mespot keys new)."),
+    ] = None,
     form: Annotated[
         Literal["text", "json"], typer.Option("--format", help="text or json lines.")
     ] = "text",
@@ -70,6 +75,7 @@ def subscribe(
     from pipeline.console import event_line
     from pipeline.events import Notice, Position
     from pipeline.events import subscribe as messages
+    from pipeline.keys import load_client
 
     def said(notice: Notice) -> None:
         typer.echo(f"mespot: {notice}", err=True)
@@ -79,8 +85,9 @@ def subscribe(
     except ValueError:
         raise UserError(f"--since {since}: a number from -1 on, or SEQ:RUN:LOG") from None
     console = Console(soft_wrap=True, highlight=False)
+    known = None if key is None else load_client(key)
     try:
-        for name, message in messages(address, topic, position, replay, on_notice=said):
+        for name, message in messages(address, topic, position, replay, on_notice=said, key=known):
             if form == "json" or message["type"] != "event":
                 typer.echo(json.dumps(message) if form == "json" else f"{name} {message}")
             else:
@@ -90,6 +97,7 @@ def subscribe(
 
 
 cli_explain.register(app)
+cli_keys.register(app)
 cli_datasets.register(app)
 cli_recognition.register(app)
 cli_recognition_pictures.register(app)

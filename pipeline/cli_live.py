@@ -9,10 +9,15 @@ from typing import Annotated
 import typer
 
 from models.errors import UserError
+from pipeline.redaction import holds_secret, redacted
 
 _SOURCE_HELP = (
     "Webcam index (0), rtsp:// address, video file, folder of numbered images, "
     "or synthetic: (a scripted face with known truth)."
+)
+_SEEN = (
+    "mespot: a password on the command line can be read by everybody on this machine (ps); "
+    "put the address into MESPOT_SOURCE or a configuration file"
 )
 
 
@@ -86,6 +91,12 @@ def live(
             show_default="0",
         ),
     ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option(
+            "--insecure", help="Let everybody who reaches the event socket listen, without a key."
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
@@ -111,7 +122,10 @@ def live(
         faces=faces,
         method=method,
         spot=None if calibrate is None else {"calibrate_s": calibrate},
+        security=None if insecure is None else {"insecure": insecure},
     )
+    if source is not None and holds_secret(source):
+        typer.echo(_SEEN, err=True)
     from pipeline.console import Screen
     from pipeline.graph import Graph
     from pipeline.node import is_live
@@ -133,7 +147,7 @@ def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot
         code = commands(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except UserError as error:
-        typer.echo(f"{name}: {error}", err=True)
+        typer.echo(f"{name}: {redacted(str(error))}", err=True)
         return error.exit_code
     except typer.Exit as end:
         return end.exit_code
@@ -142,6 +156,6 @@ def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot
     except Exception as error:
         # Typer vendors or imports Click: its usage errors carry format_message and exit_code
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            typer.echo(f"{name}: {error.format_message()} (see --help)", err=True)
+            typer.echo(f"{name}: {redacted(error.format_message())} (see --help)", err=True)
             return int(error.exit_code)
         raise

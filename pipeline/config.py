@@ -6,15 +6,26 @@ underscore: ``MESPOT_SPOT__SEARCH_S``), then the TOML file, then the defaults.
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import models
 from models.errors import UserError
+from pipeline.redaction import redacted
 
 SHIPPED = Path(models.__file__).parent / "data" / "recognisers"
 
@@ -131,6 +142,35 @@ class GraphConfig(_Section):
     )
 
 
+class SecurityConfig(_Section):
+    """Who may listen."""
+
+    keys: Path | None = Field(None, description="keys folder; default: ~/.config/mespot/keys")
+    insecure: bool = Field(False, description="let everybody listen where there are no keys")
+    curve: Literal["auto", "always"] = Field("auto", description="always: on loopback as well")
+
+    @property
+    def folder(self) -> Path:
+        """The keys folder; by default below ``$XDG_CONFIG_HOME`` or ``~/.config``."""
+        if self.keys is not None:
+            return self.keys
+        base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+        return (base if base.is_absolute() else Path.home() / ".config") / "mespot" / "keys"
+
+
+class ClipsConfig(_Section):
+    """Video of events, kept only where a folder is named."""
+
+    folder: Path | None = Field(None, description="where clips are kept; unset: none are")
+    blur: bool = Field(True, description="only the eyes and mouth that were looked at are sharp")
+    crops: bool = Field(False, description="keep nothing but the eye and mouth crops")
+    before_s: float = Field(1.0, ge=0, le=10, description="kept before the onset, s")
+    after_s: float = Field(1.0, ge=0, le=10, description="kept after the offset, s")
+    retention_days: float = Field(30.0, gt=0, description="older clips are deleted")
+    max_mb: float = Field(1000.0, gt=0, description="beyond, the oldest clips are deleted")
+    memory_mb: float = Field(64.0, ge=1, description="of frames held in memory, compressed")
+
+
 def _toml_data(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
@@ -177,6 +217,8 @@ class Config(BaseSettings):
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
     log: LogConfig = LogConfig()  # type: ignore[call-arg]
     graph: GraphConfig = GraphConfig()  # type: ignore[call-arg]
+    security: SecurityConfig = SecurityConfig()  # type: ignore[call-arg]
+    clips: ClipsConfig = ClipsConfig()  # type: ignore[call-arg]
 
     @field_validator("fps", mode="before")
     @classmethod
@@ -205,6 +247,22 @@ class Config(BaseSettings):
         if self.require_gpu and not self.models:
             raise ValueError("require_gpu: asks for a recogniser on the GPU, but no model is given")
         return self
+
+    @model_validator(mode="after")
+    def _clips_where_frames_are(self) -> Config:
+        if self.clips.folder is not None and self.transport != "inproc":
+            raise ValueError(
+                "clips.folder: clips need transport inproc, where images stay in one process"
+            )
+        return self
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, redacted(value) if name == "source" else value
+
+    @field_serializer("source", when_used="json")
+    def _shown_source(self, value: str) -> str:
+        return redacted(value)
 
     @property
     def models(self) -> list[Path]:
@@ -264,7 +322,7 @@ def _describe(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message + more
-    return f"{key}: {message} (got {first['input']!r}){more}"
+    return redacted(f"{key}: {message} (got {first['input']!r})") + more
 
 
 def load(toml: Path | None = None, **options: Any) -> Config:

@@ -24,6 +24,7 @@ import zmq
 from models.errors import AddressError
 from pipeline import sockets
 from pipeline.event_order import Came, Head, Missing, NewLog, Notice, Order, Position, Resync
+from pipeline.keys import ClientKey
 from pipeline.replay import Answer, Request
 from pipeline.schema import BeatMessage
 from pipeline.sockets import Socket
@@ -73,8 +74,9 @@ class Subscription(Iterator[Item]):
         replay: str | None,
         timeout_s: float | None,
         on_notice: Callable[[Notice], None],
+        key: ClientKey | None = None,
     ) -> None:
-        self._address, self._topic, self._replay = address, topic, replay
+        self._address, self._topic, self._replay, self._key = address, topic, replay, key
         self._timeout_s, self._on_notice = timeout_s, on_notice
         position = Position(since) if isinstance(since, int) else since
         self._order = None if position is None else Order(position)
@@ -94,7 +96,7 @@ class Subscription(Iterator[Item]):
         ordered = [] if self._order is None else [_EVENTS, _BEATS]
         first, *others = dict.fromkeys([*ordered, self._topic])
         try:
-            self._link = sockets.listen(self._context, self._address, first.encode())
+            self._link = sockets.listen(self._context, self._address, first.encode(), self._key)
             for name in others:
                 self._link.setsockopt(zmq.SUBSCRIBE, name.encode())
             if self._replay is not None:
@@ -170,7 +172,7 @@ class Subscription(Iterator[Item]):
         if self._asking is not None:
             self._asking.close()
         self._asking, self._asking_at, self._asked_s = None, address, None
-        self._asking = sockets.ask(self._context, address)
+        self._asking = sockets.ask(self._context, address, self._key)
 
     def _ask(self) -> None:
         now = time.monotonic()
@@ -245,6 +247,7 @@ def subscribe(
     replay: str | None = None,
     timeout_s: float | None = None,
     on_notice: Callable[[Notice], None] = _warn,
+    key: ClientKey | None = None,
 ) -> Subscription:
     """Topics and messages from ``address``.
 
@@ -258,8 +261,10 @@ def subscribe(
         timeout_s: end after so long without a message; None waits for ever.
         on_notice: called, in order with the events, with a ``Missing``, ``NewLog`` or
             ``Resync``; by default it is a warning of the category ``EventsLost``.
+        key: what ``mespot keys new`` made for this client (``pipeline.keys.load_client``), where
+            the sockets ask for one.
 
     Raises:
         AddressError: not an address.
     """
-    return Subscription(address, topic, since, replay, timeout_s, on_notice)
+    return Subscription(address, topic, since, replay, timeout_s, on_notice, key)

@@ -22,6 +22,7 @@ from pipeline.explain_account import Account, Key, Run, Window
 from pipeline.explain_profile import announced_profile, lowest_before
 from pipeline.inline import InlineGraph
 from pipeline.node import is_live
+from pipeline.redaction import redacted
 from pipeline.sources import open_source
 from stages.items import Curves, FaceState, Interval, Item, WindowEnd
 from stages.joint import Memory
@@ -172,7 +173,7 @@ def record(config: Config) -> Run:
         UserError: the source is a camera, or cannot be read.
     """
     if is_live(config.source):
-        raise UserError(f"{config.source}: explain needs a recording, not a camera")
+        raise UserError(f"{redacted(config.source)}: explain needs a recording, not a camera")
     # only a folder of images has no rate of its own; a number would slow everything else down
     fps = config.fps if Path(config.source).is_dir() else "max"
     source = open_source(config.source, fps=fps, duration_s=config.duration)

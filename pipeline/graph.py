@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
@@ -16,6 +17,7 @@ from models.errors import UserError
 from pipeline import sockets
 from pipeline.begun import Begun
 from pipeline.config import Config
+from pipeline.door import Door
 from pipeline.ending import Ending
 from pipeline.hosts import Host, Maker, Processes, Threads
 from pipeline.lines import Lines
@@ -28,6 +30,9 @@ from pipeline.parcels import Parcels
 from pipeline.restarts import Restarts
 from pipeline.sockets import NODES
 from pipeline.summary import NodeState, Summary
+
+if TYPE_CHECKING:
+    from pipeline.clips import Clips
 
 
 class GraphDied(UserError):
@@ -102,7 +107,7 @@ class Graph:
             links = Links(addresses, context, begun=self._begun)
             host: Host
             if self.config.transport == "inproc":
-                links.parcels = Parcels()
+                links.parcels, links.clips = Parcels(), _clips(self.config)
                 host = Threads(self.config, links, self._maker)
             else:
                 host = Processes(self.config, addresses, self._begun, self._maker)
@@ -135,6 +140,8 @@ class Graph:
             notice = self._overload.take(report)
             if notice is not None:
                 lines.tell("publish", notice)
+        if isinstance(host, Processes):  # nodes count who is turned away from their own sockets
+            self.nodes["publish"].past.update(Door.refused(lines.context))
         for name in [*died, *self._silent(host), *host.dead()]:
             host.bury(name)
             self._died(name)
@@ -224,3 +231,11 @@ class Graph:
                     "run with -v to see why, or --transport inproc to see them in one process"
                 )
             )
+
+
+def _clips(config: Config) -> Clips | None:
+    if config.clips.folder is None:
+        return None
+    from pipeline.clips import Clips
+
+    return Clips(config.clips, is_live(config.source))

@@ -118,6 +118,8 @@ class Threads(Host):
         until = time.monotonic() + patience_s
         for thread in filter(None, [*self._threads.values(), self._imports]):
             thread.join(timeout=max(until - time.monotonic(), 0.0))
+        if self._links.clips is not None:
+            self._links.clips.close()
 
 
 def _process_main(

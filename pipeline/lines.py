@@ -21,7 +21,7 @@ class Lines:
     """Reports in, commands and a few words out. Nothing here waits for a node."""
 
     def __init__(self, context: zmq.Context[Any], addresses: Addresses) -> None:
-        self.addresses = addresses
+        self.context, self.addresses = context, addresses
         self._stack = contextlib.ExitStack()
         self._reports = self._own(sockets.pull(context, addresses["reports"], sockets.REPORTS))
         self._commands = self._own(sockets.broadcast(context, addresses["commands"]))

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zmq
@@ -16,11 +16,16 @@ import zmq
 from pipeline import sockets
 from pipeline.begun import Begun
 from pipeline.config import Config
+from pipeline.guard import Turned
 from pipeline.messages import Report
 from pipeline.parcels import Parcels
+from pipeline.redaction import redacted
 from pipeline.sockets import Addresses, Socket
 from pipeline.wire import Wire, WireError, decode, encode
 from stages.items import Curves, Event, Stamp
+
+if TYPE_CHECKING:
+    from pipeline.clips import Clips
 
 POLL_MS = 100
 _WORD_MS = 2000  # a report that matters waits so long for room
@@ -43,6 +48,7 @@ class Links:
     abandon: threading.Event = field(default_factory=threading.Event)
     parcels: Parcels | None = None  # where the nodes are threads of one process
     begun: Begun = field(default_factory=Begun)
+    clips: Clips | None = None  # where clips of events are kept
 
 
 def stamp_of(item: Wire) -> Stamp | None:
@@ -107,7 +113,7 @@ class Reporter:
             work_ms=self._work,
             blocked_s=self.blocked_s,
             idle=self.idle,
-            text=text,
+            text=redacted(text),
             exit_code=exit_code,
             payload=payload,
         )
@@ -146,6 +152,7 @@ class Node(ABC):
             address = links.addresses[_AFTER[name]]
             self.outbox = self._own(sockets.push(links.context, address, self.queue))
         self.reporter = self._reporter()
+        self._turned = Turned(links.context)
 
     def _own(self, opened: Socket) -> Socket:
         self._stack.callback(opened.close)
@@ -167,7 +174,15 @@ class Node(ABC):
         """Beat, and leave when told to."""
         if self.links.abandon.is_set():
             raise Abandoned
+        if self.name == "publish" or self.links.parcels is None:  # of threads, one counts for all
+            self._count_turned()
         self.reporter.beat()
+
+    def _count_turned(self) -> None:
+        refused, note = self._turned.take()
+        self.reporter.dropped.update(refused)
+        if note:
+            self.reporter.send("note", text=note)
 
     def send(self, item: Wire, to: Socket | None = None) -> None:
         """Send one item, waiting for room."""

@@ -12,6 +12,7 @@ from pipeline import sockets
 from pipeline.build import prototypes
 from pipeline.config import Config
 from pipeline.event_rows import LogError
+from pipeline.guard import Guard
 from pipeline.journal import Journal, open_journal
 from pipeline.messages import End
 from pipeline.node import Links, Node, stamp_of
@@ -45,6 +46,7 @@ class PublishNode(Node):
         self._public: Socket | None = None
         self._journal: Journal | None = None
         self._server: ReplayServer | None = None
+        self._guard = Guard(links.context, config.security)
         self._file: EventFile | None = None
         self._addresses = ("", "")
         self._first_run = 0  # of the graph: each life of a process begins one
@@ -69,12 +71,14 @@ class PublishNode(Node):
         while True:
             self._beat(messages)
             item = self.receive()
+            self._tend()
             if item is None:
                 continue
             begin = time.perf_counter()
             self._publish(messages, item)
             if isinstance(item, Event):
                 self.reporter.item(stamp_of(item), time.perf_counter() - begin)
+            self._keep_clips(isinstance(item, End))
             if isinstance(item, End):
                 self._beat(messages, now=True)
                 return
@@ -87,24 +91,27 @@ class PublishNode(Node):
             events, replay, run, seq = told.split("\t")
             self._first_run, self._first_seq = int(run), int(seq)
         water = config.publish.high_water_mark
-        self._public, events = sockets.public(context, zmq.PUB, events, water)
+        self._public, events = sockets.public(context, zmq.PUB, events, water, self._guard)
         self._own(self._public)
+        guard = Guard(context, config.security)  # the replay thread's own
         wanted = replay or config.replay or beside(config.events)
         try:
-            link, replay = self._replay(wanted)
+            link, replay = self._replay(wanted, guard)
         except AddressError:
             if config.replay is not None:
                 raise
-            link, replay = self._replay(_ANYWHERE)  # the beat tells where it is
+            link, replay = self._replay(_ANYWHERE, guard)  # the beat tells where it is
+        for warning in (*self._guard.warnings, *guard.warnings):
+            self.reporter.send("note", text=warning)
         self._addresses = events, replay
         self._journal = open_journal(config, self._stream)
         self._stack.callback(self._journal.close)
-        self._server = ReplayServer(link, self._journal, self._stream)
+        self._server = ReplayServer(link, replay, guard, self._journal, self._stream)
         self._stack.callback(self._server.stop)
 
-    def _replay(self, address: str) -> tuple[Socket, str]:
+    def _replay(self, address: str, guard: Guard) -> tuple[Socket, str]:
         context = self.links.context
-        return sockets.public(context, zmq.ROUTER, address, _REPLAY_QUEUE, "replay")
+        return sockets.public(context, zmq.ROUTER, address, _REPLAY_QUEUE, guard, "replay")
 
     def _begin(self, again: bool) -> Messages:
         """Number on from the log, and close what the life before left open."""
@@ -133,6 +140,18 @@ class PublishNode(Node):
             self._file = EventFile(self.config.out, append)
             self._stack.callback(self._file.close)
 
+    def _tend(self) -> None:
+        """Cut off whoever was revoked."""
+        assert self._public is not None
+        self._guard.tend(self._public, self._addresses[0])
+
+    def _keep_clips(self, ended: bool) -> None:
+        clips = self.links.clips
+        if clips is not None:
+            if ended:
+                clips.close()
+            self.reporter.dropped.update(clips.dropped())
+
     def _publish(self, messages: Messages, item: Wire) -> None:
         if not self._started:
             self._started = True
@@ -159,6 +178,8 @@ class PublishNode(Node):
         body = body or msgspec.msgpack.encode(message)
         self._public.send_multipart([topic(message), body])
         self.reporter.sent += 1
+        if isinstance(message, EventMessage) and self.links.clips is not None:
+            self.links.clips.event(message)
         if isinstance(message, EventMessage | StateMessage):
             self.reporter.send("published", payload=body)
 
@@ -183,7 +204,7 @@ class PublishNode(Node):
         self._beat_at = time.monotonic() + self.config.publish.beat_s
         self._journal.tend()
         self._tell(messages)
-        for name in ("malformed", "refused", "failed"):
+        for name in ("malformed", "refused", "turned away", "failed"):
             if self._server.counts[name]:
                 self.reporter.dropped[f"replay: {name}"] = self._server.counts[name]
         if messages.refused:

@@ -14,6 +14,7 @@ import msgspec
 import zmq
 
 from pipeline.event_rows import LogError, Reading, Row, reader
+from pipeline.guard import Guard
 from pipeline.journal import Journal
 from pipeline.schema import VERSION
 from pipeline.sockets import Socket
@@ -194,16 +195,20 @@ class ReplayServer(threading.Thread):
 
     Args:
         link: a bound ROUTER socket, which is the thread's from now on.
+        address: where it is bound.
+        guard: who may ask; the thread's from now on.
         journal: what was published.
         stream: name of the stream.
 
     Attributes:
-        counts: pages served; requests malformed, refused and failed.
+        counts: pages served; requests malformed, refused, turned away and failed.
     """
 
-    def __init__(self, link: Socket, journal: Journal, stream: str) -> None:
+    def __init__(
+        self, link: Socket, address: str, guard: Guard, journal: Journal, stream: str
+    ) -> None:
         super().__init__(name="replay", daemon=True)
-        self._link = link
+        self._link, self._address, self._guard = link, address, guard
         self._pages = Pages(journal, stream)
         self._limits = Limits()
         self._refusals = Bucket(*_REFUSALS, time.monotonic)
@@ -214,13 +219,21 @@ class ReplayServer(threading.Thread):
         """Answer until told to stop."""
         with contextlib.closing(self._pages), self._link:
             while not self._over.is_set():
+                self._guard.tend(self._link, self._address)
                 if self._refusals.wait_s():
                     self._over.wait(_REST_S)  # a flood waits in its senders
                 elif self._link.poll(_POLL_MS):
                     try:
-                        self._serve(self._link.recv_multipart())
+                        self._take(self._link.recv_multipart(copy=False))
                     except Exception:  # noqa: BLE001  no request may end the service
                         self.counts["failed"] += 1
+
+    def _take(self, frames: list[zmq.Frame]) -> None:
+        """Serve whoever is still let in."""
+        if self._guard.admits(self._link, frames[-1]):
+            self._serve([frame.bytes for frame in frames])
+        else:
+            self.counts["turned away"] += 1
 
     def _serve(self, parts: list[bytes]) -> None:
         client = parts[0]

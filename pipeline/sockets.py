@@ -13,6 +13,9 @@ from typing import Any, Literal
 import zmq
 
 from models.errors import AddressError
+from pipeline.door import Door, OneKey
+from pipeline.guard import Guard, bind
+from pipeline.keys import ClientKey, KeyPair, KeysError
 
 Transport = Literal["inproc", "ipc", "tcp"]
 LINGER_MS = 1000  # ZeroMQ's own default is forever
@@ -25,13 +28,33 @@ _ENDPOINTS = ("face", "motion", "feedback", "spot", "classify", "publish", "repo
 
 
 @dataclass(frozen=True)
+class StageKeys:
+    """The pairs of the binding and of the connecting ends of one run."""
+
+    server: KeyPair
+    client: KeyPair
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An address between nodes, and the keys without which nobody gets in."""
+
+    address: str
+    keys: StageKeys | None = None
+
+
+@dataclass(frozen=True)
 class Addresses:
-    """Where each node receives; ``feedback`` is motion's, ``reports`` the supervisor's."""
+    """Where each node receives; ``feedback`` is motion's, ``reports`` the supervisor's.
+
+    ``keys`` (tcp): made for this run, known to its processes alone.
+    """
 
     table: dict[str, str]
+    keys: StageKeys | None = None
 
-    def __getitem__(self, name: str) -> str:
-        return self.table[name]
+    def __getitem__(self, name: str) -> Endpoint:
+        return Endpoint(self.table[name], self.keys)
 
 
 def _free_port() -> int:
@@ -49,7 +72,9 @@ def addresses(transport: Transport, label: str) -> Iterator[Addresses]:
         with tempfile.TemporaryDirectory(prefix="mespot-") as folder:
             yield Addresses({name: f"ipc://{Path(folder) / name}" for name in _ENDPOINTS})
     else:
-        yield Addresses({name: f"tcp://127.0.0.1:{_free_port()}" for name in _ENDPOINTS})
+        keys = StageKeys(KeyPair.made(), KeyPair.made())
+        table = {name: f"tcp://127.0.0.1:{_free_port()}" for name in _ENDPOINTS}
+        yield Addresses(table, keys)
 
 
 Socket = zmq.Socket[bytes]
@@ -67,68 +92,132 @@ def _open(context: zmq.Context[Any], kind: int, queue: int) -> Socket:
     return opened
 
 
-def pull(context: zmq.Context[Any], address: str, queue: int) -> Socket:
+def _bound(opened: Socket, context: zmq.Context[Any], endpoint: Endpoint) -> Socket:
+    keys = endpoint.keys
+    if keys is not None:
+        Door.of(context).lock(opened, keys.server, OneKey(keys.client.public))
+    opened.bind(endpoint.address)
+    return opened
+
+
+def _connected(opened: Socket, endpoint: Endpoint) -> Socket:
+    if endpoint.keys is not None:
+        _unlock(opened, ClientKey(endpoint.keys.client, endpoint.keys.server.public))
+    opened.connect(endpoint.address)
+    return opened
+
+
+def _unlock(opened: Socket, key: ClientKey) -> None:
+    opened.setsockopt(zmq.CURVE_SERVERKEY, key.server)
+    opened.setsockopt(zmq.CURVE_PUBLICKEY, key.pair.public)
+    opened.setsockopt(zmq.CURVE_SECRETKEY, key.pair.secret)
+
+
+def pull(context: zmq.Context[Any], endpoint: Endpoint, queue: int) -> Socket:
     """A bound receiving end."""
-    opened = _open(context, zmq.PULL, queue)
-    opened.bind(address)
-    return opened
+    return _bound(_open(context, zmq.PULL, queue), context, endpoint)
 
 
-def push(context: zmq.Context[Any], address: str, queue: int) -> Socket:
+def push(context: zmq.Context[Any], endpoint: Endpoint, queue: int) -> Socket:
     """A connected sending end."""
-    opened = _open(context, zmq.PUSH, queue)
-    opened.connect(address)
-    return opened
+    return _connected(_open(context, zmq.PUSH, queue), endpoint)
 
 
-def broadcast(context: zmq.Context[Any], address: str) -> Socket:
+def broadcast(context: zmq.Context[Any], endpoint: Endpoint) -> Socket:
     """The supervisor's command socket, bound."""
-    opened = _open(context, zmq.PUB, 1000)
-    opened.bind(address)
+    return _bound(_open(context, zmq.PUB, 1000), context, endpoint)
+
+
+def commands(context: zmq.Context[Any], endpoint: Endpoint) -> Socket:
+    """A node's ear for the supervisor's commands."""
+    opened = _open(context, zmq.SUB, 1000)
+    opened.setsockopt(zmq.SUBSCRIBE, b"")
+    return _connected(opened, endpoint)
+
+
+def client(
+    context: zmq.Context[Any], kind: int, address: str, queue: int, key: ClientKey | None = None
+) -> Socket:
+    """A socket connected to a public one; ``key`` where that one asks for it.
+
+    Raises:
+        AddressError: not an address.
+    """
+    opened = _open(context, kind, queue)
+    opened.setsockopt(zmq.IPV6, "[" in address)
+    if key is not None:
+        _unlock(opened, key)
+    try:
+        opened.connect(address)
+    except zmq.ZMQError as error:
+        opened.close()
+        raise AddressError(f"{address}: not a ZeroMQ address: {error.strerror}") from None
     return opened
 
 
-def listen(context: zmq.Context[Any], address: str, topic: bytes = b"") -> Socket:
-    """A connected subscriber."""
-    opened = _open(context, zmq.SUB, _TO_READ)
+def listen(
+    context: zmq.Context[Any], address: str, topic: bytes = b"", key: ClientKey | None = None
+) -> Socket:
+    """A subscriber of the event socket.
+
+    Raises:
+        AddressError: not an address.
+    """
+    opened = client(context, zmq.SUB, address, _TO_READ, key)
     opened.setsockopt(zmq.SUBSCRIBE, topic)
-    opened.connect(address)
     return opened
 
 
 def public(
-    context: zmq.Context[Any], kind: int, address: str, queue: int, name: str = "events"
+    context: zmq.Context[Any],
+    kind: int,
+    address: str,
+    queue: int,
+    guard: Guard,
+    what: str = "events",
 ) -> tuple[Socket, str]:
-    """A socket that strangers may reach, bound to ``address``, and the address it really has.
+    """A socket for others, bound to ``address`` as far as ``guard`` allows; its real address.
+
+    Whoever owns it calls ``guard.tend(socket, real address)`` at least once a second.
 
     Args:
         context: its context.
         kind: ``zmq.PUB`` or ``zmq.ROUTER``.
         address: where to bind.
         queue: messages held for each peer.
-        name: the configuration key, for what goes wrong.
+        guard: of the thread that owns it.
+        what: the configuration's key, for messages.
 
     Raises:
         AddressError: the port is occupied or the address cannot be bound.
+        KeysError: others could reach it without a key.
     """
     opened = _open(context, kind, queue)
-    if kind != zmq.PUB:
-        opened.setsockopt(zmq.MAXMSGSIZE, LARGEST_REQUEST)  # a peer that sends more is cut off
+    # a peer that sends more is cut off
+    opened.setsockopt(zmq.MAXMSGSIZE, LARGEST_REQUEST)
     try:
-        opened.bind(address)
+        guard.lock(opened, address, what)
+        bound = bind(opened, address)
+        guard.check(opened, address, bound)
     except zmq.ZMQError as error:
         opened.close()
-        hint = f"choose another with --{name}, or port * for a free one"
+        hint = f"choose another with --{what}, or port * for a free one"
         if error.errno == zmq.EADDRINUSE:
-            raise AddressError(f"{name}: {address} is occupied; {hint}") from None
-        raise AddressError(f"{name}: cannot bind {address}: {error.strerror}; {hint}") from None
-    return opened, opened.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\x00")
+            raise AddressError(f"{what}: {address} is occupied; {hint}") from None
+        raise AddressError(f"{what}: cannot bind {address}: {error.strerror}; {hint}") from None
+    except KeysError:
+        opened.close()
+        raise
+    return opened, bound
 
 
-def ask(context: zmq.Context[Any], address: str) -> Socket:
-    """A connected client of the replay socket; it refuses to send until there is a peer."""
-    opened = _open(context, zmq.DEALER, 10)
+def ask(context: zmq.Context[Any], address: str, key: ClientKey | None = None) -> Socket:
+    """A connected client of the replay socket; it refuses to send until there is a peer.
+
+    Raises:
+        AddressError: not an address.
+    """
+    opened = client(context, zmq.DEALER, address, 10, key)
     opened.setsockopt(zmq.LINGER, 0)
     opened.setsockopt(zmq.MAXMSGSIZE, _LARGEST_ANSWER)
-    opened.connect(address)
     return opened

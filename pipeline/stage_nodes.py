@@ -73,6 +73,8 @@ class StageNode(Node):
         begin = time.perf_counter()
         try:
             outputs = self.outputs(item)
+            if self.links.clips is not None and self.name == "face" and isinstance(item, Frame):
+                self.links.clips.see(item, outputs)
         except Exception as error:  # noqa: BLE001  a stage may raise anything; said and counted
             self._rejected(error)
             return

@@ -169,6 +169,17 @@ def crop_face(image: npt.NDArray[np.uint8], face: Similarity) -> tuple[Grey, Gre
     return eye, mouth
 
 
+def outlines(face: Similarity) -> Floats:
+    """The eye and the mouth region as quadrangles in the image, (2, 4, 2) source px.
+
+    Args:
+        face: the eye-corner frame.
+    """
+    around = [0, 1, 3, 2]
+    ends = [window.corners()[around] for window in (_eye(face), _mouth(face))]
+    return np.asarray(ends, np.float32)
+
+
 def crop_whole(image: npt.NDArray[np.uint8], face: Similarity) -> Grey:
     """The whole face (224, 224), uint8, at 112 px per d.
 

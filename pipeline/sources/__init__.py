@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from models.errors import SourceError, UserError
-from pipeline.sources.base import Source, redacted, stream_name
+from pipeline.redaction import redacted
+from pipeline.sources.base import Source, stream_name
 
 if TYPE_CHECKING:
     from pipeline.sources.latest import Watch

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.redaction import redacted
 from stages.items import Frame, Stamp
 
 Image = npt.NDArray[np.uint8]
-_SECRET = re.compile(r"(?i)(user\w*|login|pass\w*|pwd|token|secret|key|auth)=[^&;/?\s]*")
 
 
 class Source(Protocol):
@@ -60,18 +60,10 @@ def stamped(stream: str, index: int, pts: float, image: Image) -> Frame:
     return Frame(stamp_now(stream, index, pts), image)
 
 
-def redacted(address: str) -> str:
-    """``address`` without user, password and whatever else in it looks like a secret.
-
-    Everything up to the last ``@`` goes: passwords with raw ``/`` and ``@`` are common.
-    """
-    return _SECRET.sub(r"\1=...", re.sub(r"(\w+://)\S*@", r"\1", address))
-
-
 def said(error: BaseException) -> str:
     """What a library's error says, in one line without credentials."""
-    text = str(getattr(error, "strerror", None) or error).strip()
-    return redacted(text.splitlines()[0]) if text else type(error).__name__
+    text = redacted(str(getattr(error, "strerror", None) or error).strip())
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def stream_name(text: str) -> str:

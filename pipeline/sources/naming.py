@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.sources.base import redacted, stream_name
+from pipeline.redaction import redacted
+from pipeline.sources.base import stream_name
 
 
 def stream_of(text: str, name: str = "") -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import av
 
 from models.errors import SourceError
-from pipeline.sources.base import Image, redacted, said
+from pipeline.redaction import redacted
+from pipeline.sources.base import Image, said
 from pipeline.sources.h264 import FrameNumbers
 from pipeline.sources.latest import LiveSource, Watch
 from pipeline.sources.video import Decoded, Images, nominal_rate, video_stream

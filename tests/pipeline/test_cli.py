@@ -79,7 +79,8 @@ def test_unreachable_rtsp() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    done = _door(f"rtsp://user:secret@127.0.0.1:{port}/cam", "--events", "tcp://127.0.0.1:*")
+    address = f"rtsp://user:secret@127.0.0.1:{port}/cam"
+    done = _door("--events", "tcp://127.0.0.1:*", env={**os.environ, "MESPOT_SOURCE": address})
     _assert_one_line(done, 4, "rtsp://")
     assert "secret" not in done.stderr + done.stdout
 
