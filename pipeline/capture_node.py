@@ -7,13 +7,13 @@ import threading
 import time
 from typing import Any
 
-import msgspec
 import zmq
 
-from pipeline import sockets
+from pipeline import arrived, sockets
 from pipeline.config import Config
-from pipeline.messages import Command, End, Restarted
+from pipeline.messages import End, Restarted
 from pipeline.node import POLL_MS, Links, Node, is_live
+from pipeline.wire import WireError
 from stages.items import Frame
 
 
@@ -58,9 +58,13 @@ class CaptureNode(Node):
 
     def _obey(self, wait_ms: int = 0) -> None:
         while self._commands.poll(wait_ms):
-            command = msgspec.msgpack.decode(self._commands.recv(), type=Command)
-            (self._go if command.kind == "go" else self._stop).set()
             wait_ms = 0
+            try:
+                command = arrived.command(self._commands.recv_multipart())
+            except WireError:
+                self.reporter.dropped["malformed"] += 1
+                continue
+            (self._go if command.kind == "go" else self._stop).set()
 
     def _pump(self, source: Any) -> None:
         frames = iter(source.frames())

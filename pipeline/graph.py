@@ -19,7 +19,7 @@ import msgspec
 import zmq
 
 from models.errors import UserError
-from pipeline import sockets
+from pipeline import arrived, sockets
 from pipeline.build import import_ahead
 from pipeline.config import Config
 from pipeline.machine import settle
@@ -29,7 +29,7 @@ from pipeline.nodes import make, work
 from pipeline.parcels import Parcels
 from pipeline.samples import Samples
 from pipeline.sockets import NODES, Addresses
-from pipeline.wire import encode
+from pipeline.wire import WireError, encode
 
 _KEPT_SAMPLES = 50_000  # of each figure of each node: 28 minutes at 30 fps
 _MINUTE_S = 60.0
@@ -108,6 +108,7 @@ class Summary:
     seconds: float
     warning: str = ""
     restarts: int = 0
+    malformed: int = 0  # reports that were none
 
     @property
     def frames(self) -> int:
@@ -120,6 +121,8 @@ class Summary:
         total: Counter[str] = Counter()
         for node in self.nodes.values():
             total.update(node.total_dropped)
+        if self.malformed:
+            total["malformed report"] = self.malformed
         return total
 
 
@@ -246,6 +249,7 @@ class Graph:
         self.nodes = {name: NodeState() for name in NODES}
         self.events: Counter[str] = Counter()
         self.warning = ""
+        self.malformed = 0
         self._on_report = on_report
         self._deaths: deque[float] = deque()
         self._restarts = 0
@@ -299,7 +303,9 @@ class Graph:
         if self._failure is not None:
             raise self._failure
         seconds = time.monotonic() - begin
-        return Summary(self.nodes, self.events, seconds, self.warning, self._restarts)
+        return Summary(
+            self.nodes, self.events, seconds, self.warning, self._restarts, self.malformed
+        )
 
     def _turn(
         self,
@@ -338,7 +344,11 @@ class Graph:
 
     def _take(self, reports: sockets.Socket) -> str | None:
         """Handle one report; the node's name when it tells of its death."""
-        report = msgspec.msgpack.decode(reports.recv(), type=Report)
+        try:
+            report = arrived.report(reports.recv_multipart())
+        except WireError:
+            self.malformed += 1
+            return None
         state = self.nodes[report.node]
         state.update(report)
         if report.kind == "ready":
@@ -353,7 +363,7 @@ class Graph:
         return report.node if report.kind == "death" else None
 
     def _count(self, payload: bytes) -> None:
-        message = msgspec.msgpack.decode(payload)
+        message = arrived.body(payload)
         if message["type"] == "event":
             self.events[message["phase"]] += 1
             if message["phase"] == "final":

@@ -17,12 +17,14 @@ from pipeline import sockets
 from pipeline.config import Config
 from pipeline.messages import Report
 from pipeline.parcels import Parcels
+from pipeline.routing import check_place
 from pipeline.sockets import Addresses, Socket
 from pipeline.wire import Wire, WireError, decode, encode
 from stages.items import Curves, Event, Stamp
 
 POLL_MS = 100
 _MOST_NOTES = 100
+_LONGEST_TEXT = 2000
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
 
@@ -99,7 +101,7 @@ class Reporter:
             dropped=dict(self.dropped),
             latencies_ms=self._latencies,
             work_ms=self._work,
-            text=text,
+            text=text[:_LONGEST_TEXT],
             exit_code=exit_code,
             payload=payload,
         )
@@ -176,7 +178,9 @@ class Node(ABC):
         """The next item waiting on ``socket``; None when it was no message of ours."""
         try:
             if self.links.parcels is None:
-                return decode([part.buffer for part in socket.recv_multipart(copy=False)])
+                item = decode([part.buffer for part in socket.recv_multipart(copy=False)])
+                check_place(item, self.name if socket is self.inbox else "feedback")
+                return item
             parts = socket.recv_multipart()
             return self.links.parcels.take(parts[0]) if Parcels.is_one(parts[0]) else decode(parts)
         except WireError as error:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import zmq
 
 from models.errors import AddressError
-from pipeline import sockets
+from pipeline import arrived, sockets
+from pipeline.wire import WireError
 
 
 def subscribe(
     address: str, topic: str = "event.", timeout_s: float | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Topics and messages from ``address``, as they come.
+    """Topics and messages from ``address``, as they come; what is no message is left out.
 
     Args:
         topic: prefix of the topics wanted; "" for all.
@@ -31,5 +31,8 @@ def subscribe(
             raise AddressError(f"{address}: not a ZeroMQ address: {error.strerror}") from None
         with link:
             while link.poll(None if timeout_s is None else int(timeout_s * 1000)):
-                name, body = link.recv_multipart()
-                yield name.decode(), msgspec.msgpack.decode(body)
+                try:
+                    found = arrived.published(link.recv_multipart())
+                except WireError:
+                    continue
+                yield found
