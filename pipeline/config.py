@@ -7,6 +7,7 @@ underscore: ``MESPOT_SPOT__SEARCH_S``), then the TOML file, then the defaults.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 import models
 from models.errors import UserError
+from models.files import read_bytes
 
+_MOST_BYTES = 1_000_000  # of a TOML file
+_LONGEST_VALUE = 200
 SHIPPED = Path(models.__file__).parent / "data" / "recognisers"
 
 
@@ -24,14 +28,14 @@ class ConfigError(UserError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CaptureConfig(_Section):
     """Opening and reading the source."""
 
-    open_timeout_s: float = Field(10.0, gt=0, description="RTSP: seconds to wait for the camera")
-    read_timeout_s: float = Field(5.0, gt=0, description="live: seconds to wait for a frame")
+    open_timeout_s: float = Field(10.0, gt=0, le=3600, description="RTSP: wait for the camera, s")
+    read_timeout_s: float = Field(5.0, gt=0, le=3600, description="live: wait for a frame, s")
     name: str = Field("", pattern=r"^[A-Za-z0-9_-]*$", description="stream name; default by source")
 
 
@@ -49,7 +53,7 @@ class MotionConfig(_Section):
     """Flow and matching."""
 
     flow: Literal["exact", "fast"] = Field("fast", description="Farnebäck preset")
-    window_s: float = Field(7.0, gt=0, description="window length, seconds")
+    window_s: float = Field(7.0, gt=0, le=600, description="window length, seconds")
     max_gap_s: float = Field(0.5, gt=0, description="a longer gap in source time ends the window")
     prototypes: Path | None = Field(None, description="prototype file; default: the shipped set")
 
@@ -91,7 +95,9 @@ class PublishConfig(_Section):
     """What goes out."""
 
     curves: bool = Field(False, description="publish matching curves on curves.<stream>")
-    high_water_mark: int = Field(10_000, ge=1, description="messages held for a slow subscriber")
+    high_water_mark: int = Field(
+        10_000, ge=1, le=10_000_000, description="messages held for a slow subscriber"
+    )
 
 
 class GraphConfig(_Section):
@@ -104,14 +110,13 @@ class GraphConfig(_Section):
 
 
 def _toml_data(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such configuration file")
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_bytes(path, _MOST_BYTES, "a configuration").decode())
+    except UserError as error:
+        raise ConfigError(str(error)) from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -119,7 +124,11 @@ class Config(BaseSettings):
     """Everything that a run needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MESPOT_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="MESPOT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     source: str = Field("synthetic:", min_length=1, description="camera, video, folder, synthetic:")
@@ -169,6 +178,13 @@ class Config(BaseSettings):
         return files
 
     @model_validator(mode="after")
+    def _no_nul(self) -> Config:
+        for name, value in _texts(self):
+            if "\0" in value:
+                raise ValueError(f"{name}: holds a NUL character")
+        return self
+
+    @model_validator(mode="after")
     def _gpu_for_something(self) -> Config:
         if self.require_gpu and not self.models:
             raise ValueError("require_gpu: asks for a recogniser on the GPU, but no model is given")
@@ -203,6 +219,16 @@ class Config(BaseSettings):
         return init_settings, env_settings
 
 
+def _texts(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every text and path of the configuration, by its key."""
+    for name, value in section:
+        if isinstance(value, BaseModel):
+            yield from _texts(value, f"{prefix}{name}.")
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str | Path):
+                yield prefix + name, str(one)
+
+
 def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
@@ -230,7 +256,9 @@ def _describe(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message + more
-    return f"{key}: {message} (got {first['input']!r}){more}"
+    given = repr(first["input"])
+    shown = given if len(given) <= _LONGEST_VALUE else given[:_LONGEST_VALUE] + "…"
+    return f"{key}: {message} (got {shown}){more}"
 
 
 def load(toml: Path | None = None, **options: Any) -> Config:
@@ -247,5 +275,5 @@ def load(toml: Path | None = None, **options: Any) -> Config:
     except ValidationError as error:
         prefix = f"{toml}: " if toml is not None else ""
         raise ConfigError(prefix + _describe(error)) from None
-    except ValueError as error:  # pydantic-settings: malformed JSON in a variable
+    except (ValueError, RecursionError) as error:  # pydantic-settings: JSON in a variable
         raise ConfigError(str(error)) from None
