@@ -67,8 +67,10 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steady: bool = False  # flow without the motion of the whole face
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.channels) <= _MOST_CHANNELS:
-            raise ValueError(f"channels are from 1 to {_MOST_CHANNELS}")
+        if not self.channels:
+            raise ValueError("channels is empty")
+        if len(self.channels) > _MOST_CHANNELS:
+            raise ValueError(f"more than {_MOST_CHANNELS} channels")
         if self.is_flow == ("grey" in self.channels):
             wanted = "u, v or magnitude" if self.is_flow else "grey"
             raise ValueError(f"the channels of {self.source} are {wanted}")

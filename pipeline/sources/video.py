@@ -22,7 +22,7 @@ _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,nut,dv,rm,wtv,"
     "gif,apng,h264,hevc,av1,obu,vvc,ivf,m4v,mjpeg,mpjpeg,smjpeg,yuv4mpegpipe,dirac,vc1,vc1test,"
     "cavsvideo,h261,h263,hxvs,ingenient,dhav,gxf,lxf,nuv,nsv,bink,flic,smk,swf,avs2,avs3,live_flv,"
-    "kux,ty,cine,ser,tty,bin,ansi"
+    "kux,ty,cine,ser,tty,bin,ansi,wav,mp3,flac,aac,aiff"
 )
 FILE_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 _LARGE = 1920 * 1088  # px; smaller frames are decoded with less work on one thread than on two
