@@ -306,9 +306,10 @@ def _events(path: Path, text: str) -> Labels:
         event = _event(words, spot)
         streams.append(event["stream"])
         if event["type"] == "event" and event.get("phase") == "final":
-            if event.get("id") in seen:
-                raise spot(f"a second final event with the id {event.get('id')!r}")
-            seen.add(str(event.get("id")))
+            name = str(event.get("id"))
+            if name in seen:
+                raise spot(f"a second final event with the id {name!r}")
+            seen.add(name)
             items.append(_final(event, spot))
     return _one(path, "events", items, streams)
 
