@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -66,10 +67,19 @@ def array_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtyp
     try:
         if np.lib.format.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]
             raise ValueError("not a version 1.0 array")
-        shape, _, kind = np.lib.format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
-    except (SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of headers as Python 2 wrote them
+            shape, _, kind = np.lib.format.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]
+    except (
+        UserWarning,
+        SyntaxError,
+        TypeError,
+        RecursionError,
+        MemoryError,
+        tokenize.TokenError,
+    ) as error:
         raise ValueError(f"malformed array header: {type(error).__name__}") from None
-    if kind.hasobject or any(isinstance(n, bool) or n < 0 for n in shape):
+    if kind.hasobject or any(isinstance(n, bool) or not 0 <= n <= size for n in shape):
         raise ValueError("no plain array")
     if math.prod(shape) * max(kind.itemsize, 1) > size:
         raise ValueError("an array larger than its member")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models import MOST_PIXELS
 from models.errors import UserError
 from models.files import read_bytes
 
@@ -29,6 +30,9 @@ def read(path: Path, colour: bool = False) -> npt.NDArray[np.uint8] | None:
         image: Any = cv2.imdecode(data, kind) if data.size else None
     except (UserError, cv2.error):
         return None
-    if image is None or max(image.shape[:2]) > MOST_SIDE:
+    if image is None:
+        return None
+    height, width = image.shape[:2]
+    if max(height, width) > MOST_SIDE or height * width > MOST_PIXELS:
         return None
     return np.asarray(image, np.uint8)

@@ -66,10 +66,10 @@ class OnnxSession:
         self._errors = _errors_of(ort)
         try:
             self._session = _begin(ort, path, compute, self._errors)
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         except self._errors as error:
             raise ModelError(f"{path}: not a usable ONNX model: {_one_line(error)}") from None
         self.device = str(self._session.get_providers()[0])
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         if sum(len(key) + len(value) for key, value in self.metadata.items()) > _MOST_METADATA:
             raise ModelError(f"{path}: its metadata are larger than {_MOST_METADATA} characters")
         self.inputs = [Port(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs()]

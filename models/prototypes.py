@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from models.archives import array_header, check_zip
 from models.errors import PrototypeError
-from models.joint import JointModel
+from models.joint import Half, JointModel
 
 Region = Literal["eye", "mouth"]
 Field = npt.NDArray[np.float32]
@@ -287,15 +287,23 @@ def _words(value: Any, key: str) -> str:
     return text
 
 
+def _half(value: Any) -> Half:
+    if value == "left":
+        return "left"
+    if value == "right":
+        return "right"
+    raise ValueError(f"{value!r} is neither left nor right")
+
+
 def _joint(path: Path, archive: zipfile.ZipFile, header: Any) -> JointModel | None:
     if header is None:
         return None
     try:
-        rows = [(int(au), half) for au, half in header["rows"]]
+        rows = [(int(au), _half(half)) for au, half in header["rows"]]
         eye_length = int(header["eye_length"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise PrototypeError(f"{path}: malformed header: {error!r}") from None
-    if not rows or len(rows) > 2 * _MOST or {half for _, half in rows} != {"left", "right"}:
+    if not 0 < len(rows) <= 2 * _MOST:
         raise PrototypeError(f"{path}: malformed header: rows of the joint model")
     arrays = {name: _free_member(path, archive, f"joint_{name}") for name in _JOINT}
     if arrays["basis"].ndim != 2 or not 0 < eye_length < arrays["basis"].shape[1]:
