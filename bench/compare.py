@@ -13,6 +13,7 @@ from bench.figures import Figure
 from bench.machine import alike, describe
 from bench.report import SCHEMA, Result, rounded
 from models.errors import UserError
+from models.files import read_text
 
 TOLERANCE = 0.15  # a shared machine's medians vary by about a tenth
 
@@ -34,9 +35,9 @@ def earlier(path: Path) -> Earlier:
         UserError: missing, no JSON, another schema, or no figures in it.
     """
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--compare {path}: cannot be read: {error.strerror}") from None
+        held = json.loads(read_text(path, "a measurement of this bench"))
+    except UserError as error:
+        raise UserError(f"--compare {error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"--compare {path}: not JSON: {error}") from None
     if not isinstance(held, dict) or "schema" not in held:
@@ -49,7 +50,7 @@ def earlier(path: Path) -> Earlier:
         figures = [Figure.from_json(row) for row in held["figures"]]
         machine = dict(held["machine"])
         made = str(held["made"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"--compare {path}: malformed: {type(error).__name__}: {error}") from None
     return Earlier(path, made, machine, {figure.key: figure for figure in figures})
 

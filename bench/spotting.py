@@ -38,6 +38,7 @@ from models.evaluate import (
     matched,
     table,
 )
+from models.files import within
 from models.labels import read
 from models.synthesis import SyntheticFace, load_portrait, random_scene, truth_rows
 from models.synthesis.chance import Level
@@ -350,7 +351,7 @@ def recorded(folder: Path) -> list[Job]:
         count = len(entry["events"])
         own, truth = truth[:count], truth[count:]
         movements(entry)
-        if not (folder / name).is_file():
+        if not within(folder / name, folder) or not (folder / name).is_file():
             raise UserError(f"{file}: names {name}, which is not there")
         jobs.append(Recorded(folder / name, entry, tuple(own)))
     return jobs

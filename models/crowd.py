@@ -42,6 +42,7 @@ from typing import Literal
 
 from models.errors import UserError
 from models.facs import ACTION_UNITS, EMOTION_AUS
+from models.files import read_text
 from models.labels import plain_aus
 
 EMOTIONS = tuple(EMOTION_AUS)  # the order of Tables 1 and 2
@@ -244,12 +245,7 @@ def _table(
 
 def _rows(path: Path) -> Iterator[_Row]:
     """Rows that are not blank, split at commas (CSV) or blanks as the first one is."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    text = read_text(path, "a table")
     first = text.lstrip().partition("\n")[0]
     if "," not in first:
         lines = enumerate(text.split("\n"), start=1)

@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from models.errors import UserError
 from models.evaluate import Kind, Labelled
+from models.files import read_text
 
 Layout = Literal["csv", "table", "predictions", "events", "truth"]
 
@@ -68,7 +69,7 @@ def read(path: Path) -> Labels:
     """
     if path.is_dir():
         return _folder(path)
-    text = _text(path)
+    text = read_text(path, _WHAT)
     if text.lstrip()[:1] in {"{", "["} or path.suffix in {".jsonl", ".json"}:
         return _json(path, text)
     rows = list(_rows(path, text))
@@ -108,15 +109,6 @@ def _one(
 ) -> Labels:
     named = frozenset(videos) | {item.video for item in items}
     return Labels(path, layout, tuple(items), tuple(items), named)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); give {_WHAT}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _stream_names(path: Path, videos: Iterable[str]) -> dict[str, str]:
@@ -314,9 +306,10 @@ def _events(path: Path, text: str) -> Labels:
         event = _event(words, spot)
         streams.append(event["stream"])
         if event["type"] == "event" and event.get("phase") == "final":
-            if event.get("id") in seen:
-                raise spot(f"a second final event with the id {event.get('id')!r}")
-            seen.add(str(event.get("id")))
+            name = str(event.get("id"))
+            if name in seen:
+                raise spot(f"a second final event with the id {name!r}")
+            seen.add(name)
             items.append(_final(event, spot))
     return _one(path, "events", items, streams)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 _METADATA = 14  # of ModelProto: metadata_props, a key (1) and a value (2) each
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5  # wire types
 _LONGEST_VARINT = 10
+_MOST_FIELDS = 100_000  # of one message; a model has a dozen beside its metadata
+_MOST_BYTES = 1_000_000  # of all metadata
 
 Buffer = mmap.mmap | bytes
 
@@ -17,11 +19,18 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The ``metadata_props`` of the model at ``path``; weights are skipped, not read.
 
     Raises:
-        ValueError: the file is not protobuf.
+        ValueError: the file is not protobuf, or its metadata are larger than 1 MB.
         OSError: it cannot be read.
     """
+    pairs: list[tuple[str, str]] = []
+    room = _MOST_BYTES
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        pairs = [_pair(data[a:b]) for field, a, b in _fields(data) if field == _METADATA]
+        for field, begin, end in _fields(data):
+            if field == _METADATA:
+                room -= end - begin
+                if room < 0:
+                    raise ValueError(f"more than {_MOST_BYTES} bytes of metadata")
+                pairs.append(_pair(data[begin:end]))
     return dict(pairs)
 
 
@@ -33,7 +42,9 @@ def _pair(entry: bytes) -> tuple[str, str]:
 def _fields(data: Buffer) -> Iterator[tuple[int, int, int]]:
     """Number, begin and end of each field that holds bytes."""
     place = 0
-    while place < len(data):
+    for _ in range(_MOST_FIELDS):
+        if place >= len(data):
+            return
         tag, place = _varint(data, place)
         begin, kind = place, tag & 7
         if kind == _VARINT:
@@ -49,6 +60,7 @@ def _fields(data: Buffer) -> Iterator[tuple[int, int, int]]:
             raise ValueError("cut short")
         if kind == _BYTES:
             yield tag >> 3, begin, place
+    raise ValueError(f"more than {_MOST_FIELDS} fields")
 
 
 def _varint(data: Buffer, place: int) -> tuple[int, int]:

@@ -18,6 +18,9 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 
+_MOST_BYTES = 2_000_000_000  # of a model file, as protobuf has it
+_MOST_METADATA = 1_000_000  # characters
+
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -57,17 +60,18 @@ class OnnxSession:
     """
 
     def __init__(self, path: Path, compute: Compute) -> None:
-        if not path.is_file():
-            raise ModelError(f"{path}: no such model file")
+        _check_file(path)
         ort = _runtime()
         self._ort = ort
         self._errors = _errors_of(ort)
         try:
             self._session = _begin(ort, path, compute, self._errors)
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         except self._errors as error:
             raise ModelError(f"{path}: not a usable ONNX model: {_one_line(error)}") from None
         self.device = str(self._session.get_providers()[0])
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        if sum(len(key) + len(value) for key, value in self.metadata.items()) > _MOST_METADATA:
+            raise ModelError(f"{path}: its metadata are larger than {_MOST_METADATA} characters")
         self.inputs = [Port(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs()]
         self.outputs = [o.name for o in self._session.get_outputs()]
 
@@ -107,12 +111,18 @@ def metadata_of(path: Path) -> dict[str, str]:
     Raises:
         ModelError: the file is missing or no ONNX model.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
+    _check_file(path)
     found: dict[str, str] = {}
     with contextlib.suppress(ValueError, OSError):
         found = read_metadata(path)
     return found or OnnxSession(path, Compute(cpu=True)).metadata  # it words what is wrong
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ModelError(f"{path}: larger than a model can be ({_MOST_BYTES // 1_000_000} MB)")
 
 
 def _runtime() -> Any:

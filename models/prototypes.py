@@ -26,8 +26,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from models.archives import array_header, check_zip
 from models.errors import PrototypeError
-from models.joint import JointModel
+from models.joint import Half, JointModel
 
 Region = Literal["eye", "mouth"]
 Field = npt.NDArray[np.float32]
@@ -41,6 +42,9 @@ AU_REGIONS: dict[int, Region] = {
 PAPER_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
 _MOST = 64  # prototypes in a file
 _MOST_BYTES = 64_000_000  # of the file itself
+_MOST_UNPACKED, _MOST_MEMBERS = 256_000_000, 100
+_MOST_PROJECTIONS = 1024  # K of the joint model
+_LONGEST_NAME, _LONGEST_TEXT = 100, 10_000
 _MOST_NUMBERS = 8_000_000  # in an array of the joint model
 _JOINT = ("basis", "basis_scale", "responses", "noise", "mismatch", "mismatch_scale")
 _DEFAULT = Path(__file__).parent / "data" / "prototypes.npz"
@@ -189,11 +193,10 @@ def load(path: Path) -> PrototypeSet:
     if not path.is_file():
         raise PrototypeError(f"{path}: no such prototype file")
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise PrototypeError(f"{path}: larger than a prototype file can be")
+        check_zip(path, _MOST_BYTES, _MOST_UNPACKED, _MOST_MEMBERS)
         with zipfile.ZipFile(path) as archive:
             return _parse(path, archive)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
         raise PrototypeError(f"{path}: not a prototype file: {error}") from None
 
 
@@ -224,10 +227,7 @@ def _member(
 
 def _check_shape(content: bytes, wanted: tuple[int, ...] | None) -> None:
     """Refuse another shape before NumPy allocates it."""
-    stream = io.BytesIO(content)
-    if np.lib.format.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]
-        raise ValueError("not a version 1.0 array")
-    shape = np.lib.format.read_array_header_1_0(stream)[0]  # type: ignore[no-untyped-call]
+    shape, _ = array_header(io.BytesIO(content), len(content))
     if wanted is None and (len(shape) != 1 or shape[0] > len(content)):
         raise ValueError("not a list of bytes")
     if wanted is not None and shape != wanted:
@@ -237,9 +237,9 @@ def _check_shape(content: bytes, wanted: tuple[int, ...] | None) -> None:
 def _free_member(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     """An array of floats whose shape the file states itself."""
     try:
-        content = io.BytesIO(archive.open(f"{name}.npy").read(4096))
-        np.lib.format.read_magic(content)  # type: ignore[no-untyped-call]
-        shape, _, kind = np.lib.format.read_array_header_1_0(content)  # type: ignore[no-untyped-call]
+        info = archive.getinfo(f"{name}.npy")
+        with archive.open(info) as member:
+            shape, kind = array_header(io.BytesIO(member.read(4096)), info.file_size)
     except (KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
         raise PrototypeError(f"{path}: member {name} is missing or damaged") from None
     if kind.kind != "f" or np.prod(shape, dtype=np.float64) > _MOST_NUMBERS:
@@ -265,7 +265,7 @@ def _parse(path: Path, archive: zipfile.ZipFile) -> PrototypeSet:
             (int(r["au"]), str(r["region"]), float(r["theta"]), int(r["samples"]))
             for r in header["prototypes"]
         ]
-        words = [str(header[key]) for key in ("name", "version", "provenance")]
+        words = [_words(header[key], key) for key in ("name", "version", "provenance")]
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise PrototypeError(f"{path}: malformed header: {error!r}") from None
     if not 0 < len(rows) <= _MOST:
@@ -277,19 +277,39 @@ def _parse(path: Path, archive: zipfile.ZipFile) -> PrototypeSet:
     return PrototypeSet(words[0], words[1], words[2], made, joint)
 
 
+def _words(value: Any, key: str) -> str:
+    """A name or text of the header; names travel in every event."""
+    text = str(value)
+    if key == "provenance":
+        return text[:_LONGEST_TEXT]
+    if len(text) > _LONGEST_NAME or not text.isprintable():
+        raise ValueError(f"{key} is longer than {_LONGEST_NAME} printable characters")
+    return text
+
+
+def _half(value: Any) -> Half:
+    if value == "left":
+        return "left"
+    if value == "right":
+        return "right"
+    raise ValueError(f"{value!r} is neither left nor right")
+
+
 def _joint(path: Path, archive: zipfile.ZipFile, header: Any) -> JointModel | None:
     if header is None:
         return None
     try:
-        rows = [(int(au), half) for au, half in header["rows"]]
+        rows = [(int(au), _half(half)) for au, half in header["rows"]]
         eye_length = int(header["eye_length"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise PrototypeError(f"{path}: malformed header: {error!r}") from None
-    if not rows or len(rows) > 2 * _MOST or {half for _, half in rows} != {"left", "right"}:
+    if not 0 < len(rows) <= 2 * _MOST:
         raise PrototypeError(f"{path}: malformed header: rows of the joint model")
     arrays = {name: _free_member(path, archive, f"joint_{name}") for name in _JOINT}
     if arrays["basis"].ndim != 2 or not 0 < eye_length < arrays["basis"].shape[1]:
         raise PrototypeError(f"{path}: joint model: the basis does not fit")
+    if len(arrays["basis"]) > _MOST_PROJECTIONS:
+        raise PrototypeError(f"{path}: joint model: more than {_MOST_PROJECTIONS} projections")
     try:
         return JointModel.from_arrays(rows, eye_length, arrays)
     except PrototypeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ FlowMethod = Literal["farneback", "tvl1"]
 Channel = Literal["u", "v", "magnitude", "grey"]
 
 FORMAT = "1"
+_LONGEST_NAME, _LONGEST_TEXT = 100, 10_000
+_MOST_INPUTS, _MOST_CHANNELS, _MOST_CLASSES = 16, 16, 1000
+_MOST_NUMBERS = 2**24  # in all inputs of one expression
 
 _Side = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 _FlowSide = Annotated[int, msgspec.Meta(ge=16, le=4096)]  # flow needs some room
@@ -65,6 +69,8 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.channels:
             raise ValueError("channels is empty")
+        if len(self.channels) > _MOST_CHANNELS:
+            raise ValueError(f"more than {_MOST_CHANNELS} channels")
         if self.is_flow == ("grey" in self.channels):
             wanted = "u, v or magnitude" if self.is_flow else "grey"
             raise ValueError(f"the channels of {self.source} are {wanted}")
@@ -160,14 +166,18 @@ def _text(metadata: Mapping[str, str], key: str) -> str:
     value = metadata.get(f"mespot.{key}", "").strip()
     if not value:
         raise ModelError(f"metadata mespot.{key} is missing; see docs/recogniser-format.md")
-    return value
+    if key in ("name", "version") and (len(value) > _LONGEST_NAME or not value.isprintable()):
+        raise ModelError(f"metadata mespot.{key}: more than {_LONGEST_NAME} printable characters")
+    return value[:_LONGEST_TEXT]
 
 
 def _decoded(metadata: Mapping[str, str], key: str, kind: type[_T], default: str = "") -> _T:
-    text = metadata.get(f"mespot.{key}", default) if default else _text(metadata, key)
+    text = metadata.get(f"mespot.{key}", default)
+    if not text:
+        raise ModelError(f"metadata mespot.{key} is missing; see docs/recogniser-format.md")
     try:
         return msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ModelError(f"metadata mespot.{key}: {error}") from None
 
 
@@ -182,7 +192,7 @@ def _categories(metadata: Mapping[str, str], classes: list[str]) -> dict[str, Ca
 
 def _aus(metadata: Mapping[str, str]) -> list[int]:
     aus = _decoded(metadata, "aus", list[int], default="[]")
-    if len(set(aus)) < len(aus) or any(au < 1 for au in aus):
+    if len(set(aus)) < len(aus) or any(not 1 <= au <= 100 for au in aus):
         raise ModelError("metadata mespot.aus: distinct numbers of action units")
     return aus
 
@@ -202,9 +212,16 @@ def read_card(metadata: Mapping[str, str]) -> Card:
     classes = _decoded(metadata, "classes", list[str])
     if len(classes) < 2 or len(set(classes)) < len(classes) or "" in classes:
         raise ModelError("metadata mespot.classes: at least two distinct, non-empty names")
+    if len(classes) > _MOST_CLASSES or any(len(name) > _LONGEST_NAME for name in classes):
+        raise ModelError(
+            f"metadata mespot.classes: at most {_MOST_CLASSES}, each of {_LONGEST_NAME} characters"
+        )
     inputs = _decoded(metadata, "inputs", dict[str, InputSpec])
     if not inputs:
         raise ModelError("metadata mespot.inputs: no input is described")
+    numbers = sum(math.prod(spec.shape) for spec in inputs.values())
+    if len(inputs) > _MOST_INPUTS or numbers > _MOST_NUMBERS:
+        raise ModelError(f"metadata mespot.inputs: more than {_MOST_INPUTS} inputs, or too large")
     return Card(
         name=_text(metadata, "name"),
         version=_text(metadata, "version"),
@@ -214,9 +231,9 @@ def read_card(metadata: Mapping[str, str]) -> Card:
         inputs=inputs,
         output="logits" if output == "logits" else "probabilities",
         aus=_aus(metadata),
-        protocol=metadata.get("mespot.protocol", "").strip(),
+        protocol=metadata.get("mespot.protocol", "").strip()[:_LONGEST_TEXT],
         figures=_decoded(metadata, "figures", dict[str, Any], default="{}"),
-        licence=metadata.get("mespot.licence", "").strip(),
+        licence=metadata.get("mespot.licence", "").strip()[:_LONGEST_TEXT],
     )
 
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING
 
-import msgspec
 import zmq
 
 from models.errors import SourceError
-from pipeline import sockets
+from pipeline import arrived, sockets
 from pipeline.config import Config
-from pipeline.messages import Camera, Command, End, Restarted
+from pipeline.messages import Camera, End, Restarted
 from pipeline.node import POLL_MS, Links, Node, is_live
+from pipeline.wire import WireError
 from stages.items import Frame
 
 if TYPE_CHECKING:
@@ -124,9 +124,13 @@ class CaptureNode(Node):
 
     def _obey(self, wait_ms: int = 0) -> None:
         while self._commands.poll(wait_ms):
-            command = msgspec.msgpack.decode(self._commands.recv(), type=Command)
-            (self._go if command.kind == "go" else self._stop).set()
             wait_ms = 0
+            try:
+                command = arrived.command(self._commands.recv_multipart())
+            except WireError:
+                self.reporter.dropped["malformed"] += 1
+                continue
+            (self._go if command.kind == "go" else self._stop).set()
 
     def _pump(self, steps: Iterator[Frame | Camera | None]) -> None:
         """Send frames and what happens to the camera; None: nothing happens."""

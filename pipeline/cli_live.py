@@ -11,6 +11,7 @@ import typer
 from models.errors import UserError
 from pipeline.redaction import holds_secret, redacted
 
+_LONGEST_LINE = 2000
 _SOURCE_HELP = (
     "Webcam index (0), rtsp:// address, video file, folder of numbered images, "
     "or synthetic: (a scripted face with known truth)."
@@ -141,13 +142,19 @@ door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 door.command()(live)
 
 
+def one_line(text: str) -> str:
+    """``text`` on one line of bounded length, without control characters a file may have in it."""
+    shown = "".join(c if c.isprintable() else " " for c in text[:_LONGEST_LINE])
+    return shown + ("…" if len(text) > _LONGEST_LINE else "")
+
+
 def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot") -> int:
     """Run a command line; one line on standard error and an exit code for a mistake."""
     try:
         code = commands(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except UserError as error:
-        typer.echo(f"{name}: {redacted(str(error))}", err=True)
+        typer.echo(f"{name}: {one_line(redacted(str(error)))}", err=True)
         return error.exit_code
     except typer.Exit as end:
         return end.exit_code
@@ -156,6 +163,7 @@ def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot
     except Exception as error:
         # Typer vendors or imports Click: its usage errors carry format_message and exit_code
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            typer.echo(f"{name}: {redacted(error.format_message())} (see --help)", err=True)
+            message = one_line(redacted(error.format_message()))
+            typer.echo(f"{name}: {message} (see --help)", err=True)
             return int(error.exit_code)
         raise

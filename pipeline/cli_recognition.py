@@ -390,7 +390,7 @@ def _figures(folder: Path | None, done: Any) -> dict[str, Any]:
         results = [msgspec.json.decode(file.read_bytes(), type=FoldResult) for file in files]
         same = asked["recipe"] == repr(recipe(done.plan))
         settings, expected, datasets = asked["settings"], data["folds"], data["datasets"]
-    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"--evaluated {folder}: not an evaluation of mespot's ({error})") from None
     if not same:
         raise UserError(f"--evaluated {folder}: of another network, its options differ")

@@ -43,10 +43,11 @@ def portrait(text: str) -> tuple[str, Portrait]:
     if not path.is_file():
         names = ", ".join(portrait_names())
         raise UserError(f"--portrait {text}: no such file, and not one of {names}")
-    import cv2
     import numpy as np
 
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if _some(path) else None
+    from models.images import read
+
+    image = read(path, colour=True)
     if image is None:
         raise UserError(f"--portrait {text}: not an image")
     from stages.landmarks import IBUG_68, FaceMeshLandmarker
@@ -66,10 +67,6 @@ def portrait(text: str) -> tuple[str, Portrait]:
             f"apart, {_LEAST_EYE_PX:.0f} are needed"
         )
     return path.stem, (np.asarray(image, np.uint8), points)
-
-
-def _some(path: Path) -> bool:
-    return path.stat().st_size > 0
 
 
 def write_clip(face: SyntheticFace, path: Path) -> None:

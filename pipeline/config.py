@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +25,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 import models
 from models.errors import UserError
+from models.files import read_bytes
 from pipeline.redaction import redacted
 
+_MOST_BYTES = 1_000_000  # of a TOML file
+_LONGEST_VALUE = 200
 SHIPPED = Path(models.__file__).parent / "data" / "recognisers"
 
 
@@ -35,24 +38,33 @@ class ConfigError(UserError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CaptureConfig(_Section):
     """Opening and reading the source."""
 
-    open_timeout_s: float = Field(10.0, gt=0, description="RTSP: seconds to wait for the camera")
-    read_timeout_s: float = Field(5.0, gt=0, description="live: seconds to wait for a frame")
-    stale_s: float = Field(1.0, gt=0, description="live: a frame later than this is dropped")
+    open_timeout_s: float = Field(10.0, gt=0, le=3600, description="RTSP: wait for the camera, s")
+    read_timeout_s: float = Field(5.0, gt=0, le=3600, description="live: wait for a frame, s")
+    stale_s: float = Field(
+        1.0, gt=0, le=3600, description="live: a frame later than this is dropped"
+    )
     frozen_s: float = Field(
-        10.0, ge=0, description="live: a camera that shows one picture so long is lost; 0: never"
+        10.0,
+        ge=0,
+        le=3600,
+        description="live: a camera that shows one picture so long is lost; 0: never",
     )
     stamps: Literal["camera", "arrival"] = Field(
         "camera", description="live: source time by the camera's stamps, or by arrival alone"
     )
     reconnect: bool = Field(True, description="live: seek a lost camera")
-    retry_first_s: float = Field(0.5, gt=0, description="live: wait before the first attempt")
-    retry_most_s: float = Field(30.0, gt=0, description="live: longest wait between attempts")
+    retry_first_s: float = Field(
+        0.5, gt=0, le=3600, description="live: wait before the first attempt"
+    )
+    retry_most_s: float = Field(
+        30.0, gt=0, le=86400, description="live: longest wait between attempts"
+    )
     give_up_s: float | None = Field(None, gt=0, description="live: seek no longer than this")
     wait: bool = Field(False, description="live: start before the camera does")
     name: str = Field("", pattern=r"^[A-Za-z0-9_-]*$", description="stream name; default by source")
@@ -72,7 +84,7 @@ class MotionConfig(_Section):
     """Flow and matching."""
 
     flow: Literal["exact", "fast"] = Field("fast", description="Farnebäck preset")
-    window_s: float = Field(7.0, gt=0, description="window length, seconds")
+    window_s: float = Field(7.0, gt=0, le=600, description="window length, seconds")
     max_gap_s: float = Field(0.5, gt=0, description="a longer gap in source time ends the window")
     prototypes: Path | None = Field(None, description="prototype file; default: the shipped set")
 
@@ -114,7 +126,9 @@ class PublishConfig(_Section):
     """What goes out."""
 
     curves: bool = Field(False, description="publish matching curves on curves.<stream>")
-    high_water_mark: int = Field(10_000, ge=1, description="messages held for a slow subscriber")
+    high_water_mark: int = Field(
+        10_000, ge=1, le=10_000_000, description="messages held for a slow subscriber"
+    )
     beat_s: float = Field(1.0, gt=0, le=60, description="seconds between beat messages")
 
 
@@ -123,8 +137,10 @@ class LogConfig(_Section):
 
     enabled: bool = Field(True, description="write every event to the log before it is published")
     path: Path | None = Field(None, description="the log; default: by stream, in the state folder")
-    max_mb: float = Field(100.0, ge=1, description="the oldest events go when the log is larger")
-    max_days: float = Field(90.0, gt=0, description="events older than this go")
+    max_mb: float = Field(
+        100.0, ge=1, le=1e6, description="the oldest events go when the log is larger"
+    )
+    max_days: float = Field(90.0, gt=0, le=36500, description="events older than this go")
     sync: Literal["full", "normal", "off"] = Field(
         "full", description="full: on disk before it is published, power cuts included"
     )
@@ -172,14 +188,13 @@ class ClipsConfig(_Section):
 
 
 def _toml_data(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such configuration file")
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_bytes(path, _MOST_BYTES, "a configuration").decode())
+    except UserError as error:
+        raise ConfigError(str(error)) from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5000 digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
@@ -187,7 +202,11 @@ class Config(BaseSettings):
     """Everything that a run needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MESPOT_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="MESPOT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
     )
 
     source: str = Field("synthetic:", min_length=1, description="camera, video, folder, synthetic:")
@@ -243,6 +262,13 @@ class Config(BaseSettings):
         return files
 
     @model_validator(mode="after")
+    def _no_nul(self) -> Config:
+        for name, value in _texts(self):
+            if "\0" in value:
+                raise ValueError(f"{name}: holds a NUL character")
+        return self
+
+    @model_validator(mode="after")
     def _gpu_for_something(self) -> Config:
         if self.require_gpu and not self.models:
             raise ValueError("require_gpu: asks for a recogniser on the GPU, but no model is given")
@@ -295,6 +321,16 @@ class Config(BaseSettings):
         return init_settings, env_settings
 
 
+def _texts(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every text and path of the configuration, by its key."""
+    for name, value in section:
+        if isinstance(value, BaseModel):
+            yield from _texts(value, f"{prefix}{name}.")
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str | Path):
+                yield prefix + name, str(one)
+
+
 def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
@@ -322,7 +358,9 @@ def _describe(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message + more
-    return redacted(f"{key}: {message} (got {first['input']!r})") + more
+    given = repr(first["input"])
+    shown = given if len(given) <= _LONGEST_VALUE else given[:_LONGEST_VALUE] + "…"
+    return redacted(f"{key}: {message} (got {shown})") + more
 
 
 def load(toml: Path | None = None, **options: Any) -> Config:
@@ -339,5 +377,5 @@ def load(toml: Path | None = None, **options: Any) -> Config:
     except ValidationError as error:
         prefix = f"{toml}: " if toml is not None else ""
         raise ConfigError(prefix + _describe(error)) from None
-    except ValueError as error:  # pydantic-settings: malformed JSON in a variable
+    except (ValueError, RecursionError) as error:  # pydantic-settings: JSON in a variable
         raise ConfigError(str(error)) from None

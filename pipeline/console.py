@@ -54,7 +54,7 @@ def _emotion(readings: list[dict[str, Any]]) -> str:
     scored = [
         f"{r['source']}: {r['label']} {r['scores'][r['label']]:.2f}"
         for r in readings
-        if r["scores"]
+        if r["label"] in r["scores"]
     ]
     return escape(", ".join([readings[0]["label"], *scored]))
 

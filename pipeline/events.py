@@ -22,7 +22,7 @@ import msgspec
 import zmq
 
 from models.errors import AddressError
-from pipeline import sockets
+from pipeline import arrived, sockets
 from pipeline.event_order import Came, Head, Missing, NewLog, Notice, Order, Position, Resync
 from pipeline.keys import ClientKey
 from pipeline.replay import Answer, Request
@@ -139,9 +139,8 @@ class Subscription(Iterator[Item]):
                 self.counts["malformed"] += 1
 
     def _heard(self, parts: list[bytes]) -> None:
-        name, body = parts
-        topic = name.decode()
-        message = msgspec.msgpack.decode(body, type=dict[str, Any])
+        topic, message = arrived.published(parts)
+        body = parts[1]
         self.heard_s = time.monotonic()
         if self._order is not None and topic.startswith(_EVENTS):
             came = Came(msgspec.msgpack.decode(body, type=Head), message)

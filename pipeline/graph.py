@@ -10,11 +10,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import msgspec
 import zmq
 
 from models.errors import UserError
-from pipeline import sockets
+from pipeline import arrived, sockets
 from pipeline.begun import Begun
 from pipeline.config import Config
 from pipeline.door import Door
@@ -68,6 +67,7 @@ class Graph:
         self.nodes = {name: NodeState() for name in NODES}
         self.events: Counter[str] = Counter()
         self.warning = ""
+        self.malformed = 0  # reports that were none
         self._on_report = on_report
         self._maker = maker
         self._begun = Begun()
@@ -115,7 +115,14 @@ class Graph:
         if self._failure is not None:
             raise self._failure
         seconds = time.monotonic() - begin
-        return Summary(self.nodes, self.events, seconds, self.warning, self._restarts.count)
+        return Summary(
+            self.nodes,
+            self.events,
+            seconds,
+            self.warning,
+            self._restarts.count,
+            self.malformed,
+        )
 
     def _supervise(self, host: Host, lines: Lines) -> None:
         # a mistake in options or source is found before the landmarker is made
@@ -130,6 +137,7 @@ class Graph:
             host.end(self._ending.patience_s)
             while (report := lines.report(0)) is not None:
                 self._take(report)
+            self.malformed = lines.malformed
 
     def _turn(self, host: Host, lines: Lines) -> None:
         self._command(lines)
@@ -190,7 +198,7 @@ class Graph:
             self._ending.give_up(str(failure))
 
     def _count(self, payload: bytes) -> None:
-        message = msgspec.msgpack.decode(payload)
+        message = arrived.body(payload)
         if message["type"] == "event":
             self.events[message["phase"]] += 1
             if message["phase"] == "final":

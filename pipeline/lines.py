@@ -9,10 +9,10 @@ from typing import Any, Literal
 import msgspec
 import zmq
 
-from pipeline import sockets
+from pipeline import arrived, sockets
 from pipeline.messages import Command, Report
 from pipeline.sockets import NODES, Addresses, Socket
-from pipeline.wire import Wire, encode
+from pipeline.wire import Wire, WireError, encode
 
 _TOLD = 100  # words to a node that it has not taken
 
@@ -22,6 +22,7 @@ class Lines:
 
     def __init__(self, context: zmq.Context[Any], addresses: Addresses) -> None:
         self.context, self.addresses = context, addresses
+        self.malformed = 0  # reports that were none
         self._stack = contextlib.ExitStack()
         self._reports = self._own(sockets.pull(context, addresses["reports"], sockets.REPORTS))
         self._commands = self._own(sockets.broadcast(context, addresses["commands"]))
@@ -37,7 +38,11 @@ class Lines:
         """The next report; None when none came for ``wait_ms``."""
         if not self._reports.poll(wait_ms):
             return None
-        return msgspec.msgpack.decode(self._reports.recv(), type=Report)
+        try:
+            return arrived.report(self._reports.recv_multipart())
+        except WireError:
+            self.malformed += 1
+            return None
 
     def command(self, kind: Literal["go", "stop"]) -> None:
         """A word to all nodes."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from stages.items import Name, Text
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_Samples = Annotated[list[float], msgspec.Meta(max_length=1_000_000)]
 
 
 class End(msgspec.Struct, frozen=True, tag=True):
     """The stream is over; every stage flushes. ``warning`` says why, when it ended early."""
 
-    stream: str
-    warning: str = ""
+    stream: Name
+    warning: Text = ""
 
 
 class Restarted(msgspec.Struct, frozen=True, tag=True):
     """A node upstream died and was restarted: what was open is lost."""
 
-    stream: str
-    node: str
+    stream: Name
+    node: Name
 
 
 CameraKind = Literal["lost", "retrying", "back"]
@@ -27,40 +32,40 @@ CameraKind = Literal["lost", "retrying", "back"]
 class Camera(msgspec.Struct, frozen=True, tag=True):
     """What happens to a live camera. When it is lost, what was open is closed."""
 
-    stream: str
+    stream: Name
     kind: CameraKind
-    detail: str = ""
+    detail: Text = ""
 
 
 class Sync(msgspec.Struct, frozen=True, tag=True):
     """Motion asks spot: have you answered everything before this? Spot sends it back."""
 
-    number: int
+    number: _Count
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
     """The supervisor's word to whoever listens to the run: published as a state."""
 
-    stream: str
-    state: str
-    detail: str = ""
+    stream: Name
+    state: Name
+    detail: Text = ""
 
 
 class Report(msgspec.Struct, frozen=True):
     """A node's word to the supervisor; counters are since the node's start."""
 
-    node: str
-    epoch: int
+    node: Name
+    epoch: _Count
     kind: Literal["ready", "beat", "note", "published", "fatal", "death", "done"]
-    received: int = 0
-    sent: int = 0
-    dropped: dict[str, int] = {}  # by reason
-    latencies_ms: list[float] = []  # capture to here, since the last report
-    work_ms: list[float] = []  # time inside the stage per item, since the last report
-    blocked_s: float = 0.0  # time spent waiting for other nodes, since the last report
+    received: _Count = 0
+    sent: _Count = 0
+    dropped: Annotated[dict[Name, _Count], msgspec.Meta(max_length=1000)] = {}  # by reason
+    latencies_ms: _Samples = []  # capture to here, since the last report
+    work_ms: _Samples = []  # time inside the stage per item, since the last report
+    blocked_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # waited for others, likewise
     idle: bool = False  # nothing waits for the node
-    text: str = ""
-    exit_code: int = 1
+    text: Text = ""
+    exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
     payload: bytes = b""
 
 

@@ -20,6 +20,7 @@ from pipeline.guard import Turned
 from pipeline.messages import Report
 from pipeline.parcels import Parcels
 from pipeline.redaction import redacted
+from pipeline.routing import check_place
 from pipeline.sockets import Addresses, Socket
 from pipeline.wire import Wire, WireError, decode, encode
 from stages.items import Curves, Event, Stamp
@@ -31,6 +32,7 @@ POLL_MS = 100
 _WORD_MS = 2000  # a report that matters waits so long for room
 NEWER_WON = "capture: newer frame won"
 _MOST_NOTES = 100
+_LONGEST_TEXT = 2000
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
 
@@ -113,7 +115,7 @@ class Reporter:
             work_ms=self._work,
             blocked_s=self.blocked_s,
             idle=self.idle,
-            text=redacted(text),
+            text=redacted(text)[:_LONGEST_TEXT],
             exit_code=exit_code,
             payload=payload,
         )
@@ -210,7 +212,9 @@ class Node(ABC):
         """The next item waiting on ``socket``; None when it was no message of ours."""
         try:
             if self.links.parcels is None:
-                return decode([part.buffer for part in socket.recv_multipart(copy=False)])
+                item = decode([part.buffer for part in socket.recv_multipart(copy=False)])
+                check_place(item, self.name if socket is self.inbox else "feedback")
+                return item
             parts = socket.recv_multipart()
             return self.links.parcels.take(parts[0]) if Parcels.is_one(parts[0]) else decode(parts)
         except WireError as error:

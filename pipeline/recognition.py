@@ -16,6 +16,7 @@ import msgspec
 
 from models.datasets import Dataset, load
 from models.errors import UserError
+from models.files import read_text
 from models.recogniser import InputSpec
 from models.recognition import samples as stored
 from models.recognition.build import Plan, recipe, vocabulary
@@ -170,7 +171,7 @@ def _samples(
 ) -> tuple[Samples, list[str]]:
     beside = file.with_suffix(".json")
     if file.exists() and beside.exists():
-        return stored.load(file), json.loads(beside.read_text(encoding="utf-8"))
+        return stored.load(file), _left_out(beside)
     from stages.landmarks import FaceMeshLandmarker
     from stages.recognition_samples import gather
 
@@ -195,6 +196,16 @@ def _samples(
     except OSError as error:
         raise UserError(f"{file}: {error.strerror or error}") from None
     return samples, left_out
+
+
+def _left_out(file: Path) -> list[str]:
+    try:
+        found = json.loads(read_text(file, "what a run left"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(words, str) for words in found):
+        raise UserError(f"{file}: not what a run left; delete it")
+    return found
 
 
 def magnifier(file: Path | None) -> Any:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pipeline.messages import Camera, Restarted
-from pipeline.wire import Wire
+from pipeline.messages import Camera, Restarted, Sync
+from pipeline.wire import Wire, WireError
 from stages.base import Stage
-from stages.items import Curves, Face, FaceState, Frame, Interval, Stride, WindowEnd
+from stages.items import Curves, Event, Face, FaceState, Frame, Interval, Stride, WindowEnd
 
 ACCEPTS: dict[str, tuple[type, ...]] = {
     "face": (Frame,),
@@ -19,6 +19,27 @@ ACCEPTS: dict[str, tuple[type, ...]] = {
 }
 # taken by a stage and of interest further down as well
 _ALSO_FORWARDED = (FaceState,)
+# where the items of the work itself may arrive; ``feedback`` is motion's second inbox
+_PLACES: dict[type, tuple[str, ...]] = {
+    Frame: ("face",),
+    Face: ("motion",),
+    Stride: ("feedback",),
+    WindowEnd: ("spot",),
+    Sync: ("spot", "feedback"),
+    Curves: ("spot", "classify", "publish"),
+    Interval: ("classify",),
+    Event: ("publish",),
+}
+
+
+def check_place(item: Wire, place: str) -> None:
+    """Pass an item that another node may have sent to ``place``.
+
+    Raises:
+        WireError: no node sends such an item there.
+    """
+    if place not in _PLACES.get(type(item), (place,)):
+        raise WireError(f"no place for a {type(item).__name__}")
 
 
 def step(name: str, stage: Stage, item: Wire, curves: bool = False) -> Iterable[Wire]:

@@ -22,6 +22,8 @@ LINGER_MS = 1000  # ZeroMQ's own default is forever
 LARGEST_REQUEST = 4096  # bytes, of a part that a client sends
 _LARGEST_ANSWER = 16_000_000
 _TO_READ = 100_000  # messages of a subscriber that have not been read
+MOST_BYTES = 128 * 1024 * 1024  # of one part; a peer that sends a larger one is disconnected
+_MOST_SUBSCRIPTION = 4096  # bytes; all that a publisher receives
 REPORTS = 10_000  # of a node that wait for a supervisor; 1 kB each
 NODES = ("capture", "face", "motion", "spot", "classify", "publish")
 _ENDPOINTS = ("face", "motion", "feedback", "spot", "classify", "publish", "reports", "commands")
@@ -85,6 +87,7 @@ def _open(context: zmq.Context[Any], kind: int, queue: int) -> Socket:
     opened.setsockopt(zmq.LINGER, LINGER_MS)
     opened.setsockopt(zmq.RCVHWM, queue)
     opened.setsockopt(zmq.SNDHWM, queue)
+    opened.setsockopt(zmq.MAXMSGSIZE, _MOST_SUBSCRIPTION if kind == zmq.PUB else MOST_BYTES)
     if kind not in (zmq.PUB, zmq.SUB):
         opened.setsockopt(zmq.IMMEDIATE, 1)  # queue only to a peer that is there
     opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)

@@ -74,6 +74,7 @@ class Summary:
     seconds: float
     warning: str = ""
     restarts: int = 0
+    malformed: int = 0  # reports that were none
 
     @property
     def frames(self) -> int:
@@ -91,4 +92,6 @@ class Summary:
         total: Counter[str] = Counter()
         for node in self.nodes.values():
             total.update(node.total_dropped)
+        if self.malformed:
+            total["malformed report"] = self.malformed
         return total

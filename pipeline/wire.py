@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
+from pipeline import shapes
 from pipeline.messages import Camera, End, Notice, Restarted, Sync
 from stages.items import (
     Blink,
@@ -33,8 +34,9 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "f4": np.dtype(np.float32),
     "f8": np.dtype(np.float64),
 }
-_MAX_BYTES = 256 * 1024 * 1024
-_MAX_PARTS = 4096
+_MAX_BYTES = 128 * 1024 * 1024  # of an array, as sockets.MOST_BYTES; an 8K image has 100 million
+_MAX_BODY = 1024 * 1024
+_MAX_PARTS = 1024
 
 
 class WireError(ValueError):
@@ -70,8 +72,8 @@ def _array(value: Any, parts: list[Any]) -> np.ndarray[Any, Any]:
     dtype = _DTYPES.get(ref.dtype)
     if dtype is None or not 0 < ref.part < len(parts) or len(ref.shape) > 4:
         raise WireError("malformed array reference")
-    if any(n < 0 for n in ref.shape):
-        raise WireError("negative array size")
+    if not all(0 < n <= _MAX_BYTES for n in ref.shape):
+        raise WireError("an array's size is not above 0, or too large")
     size = dtype.itemsize
     for n in ref.shape:
         size *= n
@@ -85,19 +87,22 @@ def _array(value: Any, parts: list[Any]) -> np.ndarray[Any, Any]:
 def decode(parts: list[Any]) -> Wire:
     """The item in ``parts`` (bytes, memoryviews or zmq frames' buffers).
 
-    Arrays are read-only views of the parts.
+    Arrays are read-only views of the parts; nothing is allocated by what the body claims.
 
     Raises:
         WireError: anything malformed.
     """
     if not 0 < len(parts) <= _MAX_PARTS:
         raise WireError("empty or oversized message")
+    if memoryview(parts[0]).nbytes > _MAX_BODY:
+        raise WireError("oversized body")
 
     def hook(kind: type, value: Any) -> Any:
         return _array(value, parts)
 
     try:
         item: Wire = msgspec.msgpack.decode(parts[0], type=Wire, dec_hook=hook)
-    except msgspec.MsgspecError as error:
+        shapes.check(item)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(str(error)) from None
     return item

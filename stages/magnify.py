@@ -24,6 +24,7 @@ Flow = Callable[[Grey, Grey], Floats]
 
 _ROUNDS, _WEIGHT = 8, 0.6  # of the fixed point; 99 of 100 px are then within 0.15 px
 _SMOOTHING = 0.01  # of the longer side: sharper flow, six times as long, folds over
+_MOST_SIDE = 4096
 _INPUTS = {"onset", "apex", "factor"}
 
 
@@ -107,6 +108,9 @@ class OnnxMagnifier:
         if len(frame) != 4 or frame[1] not in (1, 3) or len(shapes["apex"]) != 4:
             raise self._wrong("onset and apex must be (1, 3, h, w) or (1, 1, h, w)")
         self._channels = int(frame[1])
+        sizes = [n for port in shapes.values() for n in port if isinstance(n, int)]
+        if any(not 0 < n <= _MOST_SIDE for n in sizes):
+            raise self._wrong(f"a side of an input is not from 1 to {_MOST_SIDE}")
         fixed = isinstance(frame[2], int) and isinstance(frame[3], int)
         self._size = (int(frame[3]), int(frame[2])) if fixed else None  # type: ignore[arg-type]
         self._factor_shape = [n if isinstance(n, int) else 1 for n in shapes["factor"]]
@@ -143,9 +147,9 @@ class OnnxMagnifier:
         text = self._session.metadata.get("mespot.range", "[-1, 1]")
         try:
             low, high = msgspec.json.decode(text, type=tuple[float, float])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise self._wrong(f"metadata mespot.range: {error}") from None
-        if not low < high:
+        if not -1e6 < low < high < 1e6:
             raise self._wrong("metadata mespot.range: the lowest value comes first")
         return low, high
 

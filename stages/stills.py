@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import UserError
+from models.images import read
 from stages.alignment import Alignment
 from stages.items import Floats
 from stages.landmarks import Landmarker
@@ -55,14 +55,10 @@ def read_image(path: Path) -> Image:
     Raises:
         UserError: it is missing or not an image.
     """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if data.size else None
-    except (OSError, cv2.error):
-        image = None
+    image = read(path)
     if image is None:
         raise UserError(f"{path}: not an image that can be read")
-    return np.asarray(image, np.uint8)
+    return image
 
 
 def _forget(landmarker: Landmarker, image: Image) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.datasets.records import VIDEOS
 from models.errors import UserError
+from models.files import within
 
 _DEPTH = 5
 Key = Callable[[Path], str | None]  # a folder or video file; its video's name, or None
@@ -25,14 +26,14 @@ def find_places(root: Path, key: Key, prefer: Sequence[str] = ()) -> dict[str, P
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
     found: dict[str, list[Path]] = {}
-    for path, name in _walk(root, key, _DEPTH):
+    for path, name in _walk(root, root, key, _DEPTH):
         found.setdefault(name, []).append(path)
     if not found:
         raise UserError(f"{root}: no videos or folders of images as this data set names them")
     return {name: _best(root, name, paths, prefer) for name, paths in sorted(found.items())}
 
 
-def _walk(folder: Path, key: Key, depth: int) -> Iterator[tuple[Path, str]]:
+def _walk(root: Path, folder: Path, key: Key, depth: int) -> Iterator[tuple[Path, str]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -41,11 +42,13 @@ def _walk(folder: Path, key: Key, depth: int) -> Iterator[tuple[Path, str]]:
         path, is_dir = Path(entry.path), entry.is_dir()
         if entry.name.startswith(".") or not (is_dir or path.suffix.lower() in VIDEOS):
             continue
+        if entry.is_symlink() and not within(path, root):
+            raise UserError(f"{path}: a link out of {root}; name its own folder with --images")
         name = key(path)
         if name is not None:
             yield path, name
         elif is_dir and depth > 1:
-            yield from _walk(path, key, depth - 1)
+            yield from _walk(root, path, key, depth - 1)
 
 
 def _best(root: Path, name: str, paths: Sequence[Path], prefer: Sequence[str]) -> Path:

@@ -17,6 +17,7 @@ from models.datasets.aus import Spot, parse
 from models.datasets.records import IMAGES, VIDEOS, Annotation, Dataset
 from models.datasets.tables import Cell, at, frame, kind_of, read_csv, records, text
 from models.errors import UserError
+from models.files import within
 
 NAME = "plain"
 _FIELDS = ("subject", "video", "onset", "apex", "offset", "aus", "kind")
@@ -105,6 +106,8 @@ def _places(root: Path, videos: Mapping[str, str]) -> dict[str, Path]:
 
 def _place(root: Path, video: str) -> Path | None:
     path = root / video
+    if not within(path, root):
+        raise UserError(f"{path}: leads out of {root}; name the folder that holds it with --root")
     if path.is_dir() or (path.is_file() and path.suffix.lower() in VIDEOS):
         return path
     if path.is_file():
@@ -114,4 +117,6 @@ def _place(root: Path, video: str) -> Path | None:
     files = [file for file in fits if file.is_file()]
     if len(files) > 1:
         raise UserError(f"{path}: both {files[0].name} and {files[1].name} are there")
+    if files and not within(files[0], root):
+        raise UserError(f"{files[0]}: leads out of {root}; name the folder that holds it instead")
     return files[0] if files else None

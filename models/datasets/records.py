@@ -11,6 +11,7 @@ from typing import Literal
 
 from models.datasets.aus import AUCode
 from models.errors import UserError
+from models.files import within
 
 Kind = Literal["micro", "macro"]
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -260,6 +261,9 @@ def source(video: str, path: Path, fps: float | None, first: int) -> FrameSource
         found = [p for p in path.iterdir() if p.suffix.lower() in IMAGES and p.name[0] != "."]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    outside = [image for image in found if image.is_symlink() and not within(image, path)]
+    if outside:
+        raise UserError(f"{outside[0]}: a link out of its folder; put the image itself there")
     numbered = sorted((_number(image), image) for image in found)
     if not numbered:
         raise UserError(f"{path}: holds no images")

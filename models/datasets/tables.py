@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.archives import check_zip
 from models.datasets.aus import Spot, parse
 from models.datasets.records import Annotation, Kind
 from models.errors import UserError
+from models.files import read_text
 
 Cell = Any  # what openpyxl gives: text, int, float, datetime, bool or None
 Row = tuple[int, tuple[Cell, ...]]  # number from 1, cells
 MOST_BYTES = 50_000_000
+_MOST_UNPACKED, _MOST_MEMBERS = 200_000_000, 1000  # of a workbook, which is a zip file
+_MOST_ROWS, _MOST_COLUMNS = 20_000, 100
 _MISSING = frozenset({"", "/", "\\", "-", "–", "0", "-1", "none", "nan", "n/a", "na"})
 _INTEGER = re.compile(r"-?[0-9]{1,9}(?:\.0*)?")
 _SEARCHED = 40  # rows in which a header must stand
@@ -91,15 +95,13 @@ class Workbook:
             raise UserError("workbooks need openpyxl: pip install 'mespot[datasets]'") from None
         self.path = path
         try:
-            if path.stat().st_size > MOST_BYTES:
-                raise UserError(f"{path}: larger than a workbook of labels can be")
+            check_zip(path, MOST_BYTES, _MOST_UNPACKED, _MOST_MEMBERS)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of styles and validations, which are not read
-                self._book = openpyxl.load_workbook(path, data_only=True)
-        except UserError:
-            raise
+                # read only: a merged range or a far cell makes no grid of empty cells
+                self._book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         except Exception as error:  # noqa: BLE001  openpyxl lets zip, XML and key errors out
-            raise UserError(f"{path}: not a workbook that can be read: {_line(error)}") from None
+            raise self._unreadable(error) from None
 
     @property
     def sheets(self) -> list[str]:
@@ -124,8 +126,25 @@ class Workbook:
         if len(found) != 1:
             what = "no sheet" if not found else "several sheets"
             raise UserError(f"{self.path}: {what} {wanted}; it has {', '.join(self.sheets)}")
-        grid = self._book[found[0]].iter_rows(values_only=True)
-        return [(i, tuple(cells)) for i, cells in enumerate(grid, 1) if any(map(text, cells))]
+        try:
+            return list(self._grid(found[0]))
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001  as on opening
+            raise self._unreadable(error) from None
+
+    def _grid(self, name: str) -> Iterator[Row]:
+        sheet = self._book[name]
+        sheet.reset_dimensions()  # what the file says of its own size is not relied on
+        filled = sheet.iter_rows(max_col=_MOST_COLUMNS, max_row=_MOST_ROWS + 1, values_only=True)
+        for number, cells in enumerate(filled, 1):
+            if number > _MOST_ROWS:
+                raise UserError(f"{self.path}: {name} has more than {_MOST_ROWS} rows")
+            if any(map(text, cells)):
+                yield number, tuple(cells)
+
+    def _unreadable(self, error: Exception) -> UserError:
+        return UserError(f"{self.path}: not a workbook that can be read: {_line(error)}")
 
 
 def _line(error: BaseException) -> str:
@@ -138,14 +157,7 @@ def read_csv(path: Path) -> list[Row]:
     Raises:
         UserError: it cannot be read or is not CSV.
     """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path}: larger than a table of labels can be")
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    content = read_text(path, "a table of labels", MOST_BYTES)
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         return [(reader.line_num, tuple(row)) for row in reader if any(map(text, row))]

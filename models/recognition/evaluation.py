@@ -122,7 +122,7 @@ def claim(folder: Path, asked: Mapping[str, Any], name: str = RUN) -> None:
         there = msgspec.json.decode(file.read_bytes())
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror or error}") from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise UserError(f"{file}: not a run of mespot's; use another --out") from None
     if there != msgspec.json.decode(text):
         keys = [key for key in asked if not isinstance(there, dict) or there.get(key) != asked[key]]
@@ -206,7 +206,7 @@ def _fold(
 def _read(file: Path) -> FoldResult:
     try:
         return msgspec.json.decode(file.read_bytes(), type=FoldResult)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise UserError(f"{file}: not a fold's result ({error}); delete it to redo it") from None
 
 

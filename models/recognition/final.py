@@ -8,6 +8,7 @@ comparison), ``trained.json`` (what the network is), ``training.pt`` (while it i
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 import torch
 
+from models.archives import read_arrays
 from models.errors import UserError
 from models.recognition.build import Plan, recipe
 from models.recognition.evaluation import DATA, claim, data_of, identity
@@ -26,6 +28,7 @@ from models.recognition.training import Log, Split, Training
 
 _EXAMPLES = 3
 _TRAINED = "trained.json"
+_MOST_BYTES, _MOST_ARRAYS = 1_000_000_000, 100  # of the examples
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -107,11 +110,11 @@ def load(folder: Path) -> tuple[Run, Recipe, torch.nn.Module, dict[str, Floats]]
         made = recipe(run.plan)
         network: Any = made.network()
         network.load_state_dict(torch.load(folder / "network.pt", weights_only=True))
-        with np.load(folder / "examples.npz", allow_pickle=False) as held:
-            examples = {name: held[name] for name in made.inputs}
+        held = read_arrays(folder / "examples.npz", _MOST_BYTES, _MOST_ARRAYS)
+        examples = {name: held[name] for name in made.inputs}
     except (
-        *(OSError, EOFError, KeyError, ValueError, RuntimeError),
-        *(msgspec.DecodeError, pickle.UnpicklingError),
+        *(OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError),
+        *(msgspec.DecodeError, pickle.UnpicklingError, zipfile.BadZipFile),
     ) as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{folder}: a damaged training ({reason}); train again") from None

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.archives import read_arrays
 from models.errors import UserError
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 _INPUT = "input:"
+_MOST_BYTES, _MOST_ARRAYS = 16_000_000_000, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +93,17 @@ def load(file: Path) -> Samples:
         UserError: the file cannot be read or holds something else.
     """
     try:
-        with np.load(file, allow_pickle=False) as held:
-            said = json.loads(str(held["said"]))
-            inputs = {
-                name.removeprefix(_INPUT): held[name] for name in held.files if _INPUT in name
-            }
-            return Samples(
-                inputs,
-                held["labels"],
-                tuple(said["classes"]),
-                tuple(frozenset(aus) for aus in said["aus"]),
-                tuple(said["subjects"]),
-                tuple(said["datasets"]),
-                tuple(said["names"]),
-            )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        held = read_arrays(file, _MOST_BYTES, _MOST_ARRAYS)
+        said = json.loads(str(held["said"]))
+        inputs = {name.removeprefix(_INPUT): held[name] for name in held if _INPUT in name}
+        return Samples(
+            inputs,
+            held["labels"],
+            tuple(said["classes"]),
+            tuple(frozenset(aus) for aus in said["aus"]),
+            tuple(said["subjects"]),
+            tuple(said["datasets"]),
+            tuple(said["names"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
         raise UserError(f"{file}: not samples of mespot's ({error}); delete it") from None

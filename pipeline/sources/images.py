@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from models.errors import SourceError, UserError
+from models.images import read
 from pipeline.sources.base import Image, said, stamped, stream_name
 from pipeline.sources.pace import Recorded
-from stages.items import Frame
+from stages.items import MOST_PIXELS, Frame
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
 
@@ -89,9 +87,5 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Image | None:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if data.size else None
-    except (OSError, cv2.error):
-        return None
-    return None if image is None else np.asarray(image, np.uint8)
+    image = read(path)
+    return None if image is None or image.shape[0] * image.shape[1] > MOST_PIXELS else image

@@ -14,13 +14,22 @@ from av.video.reformatter import VideoReformatter
 from models.errors import SourceError
 from pipeline.sources.base import Image, said, stamped, stream_name
 from pipeline.sources.pace import Recorded
-from stages.items import Frame
+from stages.items import MOST_PIXELS, MOST_SIDE, Frame
 
 _NO_VIDEO = {"tty", "bin", "ansi"}  # FFmpeg renders text files as films
+# containers that hold their own frames; playlists, sessions and scripts open what they name
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,nut,dv,rm,wtv,"
+    "gif,apng,h264,hevc,av1,obu,vvc,ivf,m4v,mjpeg,mpjpeg,smjpeg,yuv4mpegpipe,dirac,vc1,vc1test,"
+    "cavsvideo,h261,h263,hxvs,ingenient,dhav,gxf,lxf,nuv,nsv,bink,flic,smk,swf,avs2,avs3,live_flv,"
+    "kux,ty,cine,ser,tty,bin,ansi,wav,mp3,flac,aac,aiff"
+)
+FILE_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 _LARGE = 1920 * 1088  # px; smaller frames are decoded with less work on one thread than on two
 _FALLBACK_FPS = 30.0
 _FASTEST_FPS = 1000.0  # a higher nominal rate is a time base that passes for a rate
 _RESET_S = 1.0  # a step back beyond this is a clock that began anew
+_FARTHEST_S = 86_400.0  # and so is a step ahead beyond this
 
 
 class Images:
@@ -82,10 +91,20 @@ def video_stream(container: Any, shown: str) -> Any:
     if container.format.name in _NO_VIDEO or not videos:
         container.close()
         raise SourceError(f"{shown}: holds no video")
-    if videos[0].codec_context is None:
+    context = videos[0].codec_context
+    if context is None:
         container.close()
         raise SourceError(f"{shown}: its video codec cannot be decoded here")
+    if too_large(context.width, context.height):
+        container.close()
+        raise SourceError(f"{shown}: {context.width} x {context.height} px are more than allowed")
+    context.options = {"max_pixels": str(MOST_PIXELS)}  # also of a size that changes later
     return videos[0]
+
+
+def too_large(width: int, height: int) -> bool:
+    """Whether a frame of this size, px, is beyond what the pipeline takes."""
+    return max(width, height) > MOST_SIDE or width * height > MOST_PIXELS
 
 
 def nominal_rate(video: Any) -> float | None:
@@ -98,8 +117,8 @@ class SourceClock:
     """Source time from a recording's time stamps, mended where needed.
 
     A stamp that is missing or goes back becomes previous + 1 / fps. After a step
-    back by more than 1 s (joined recordings) time goes on from there with the new
-    stamps' own spacing.
+    back by more than 1 s (joined recordings), or ahead by more than a day, time goes on
+    from there with the new stamps' own spacing.
     """
 
     def __init__(self, fps: float) -> None:
@@ -116,8 +135,8 @@ class SourceClock:
             if self._zero is None:
                 self._zero = seconds - expected
             pts = seconds - self._zero
-            if self._last is not None and pts <= self._last:
-                if pts < self._last - _RESET_S:
+            if self._last is not None and not self._last < pts <= self._last + _FARTHEST_S:
+                if not self._last - _RESET_S <= pts <= self._last:
                     self._zero = seconds - expected
                 pts = expected
         self._last = pts
@@ -166,7 +185,7 @@ class VideoSource(Recorded):
         try:
             if self._path.stat().st_size == 0:
                 raise SourceError(f"{self._path}: the file is empty")
-            return av.open(str(self._path))
+            return av.open(f"file:{self._path}", options=FILE_OPTIONS)
         except FileNotFoundError:
             raise SourceError(f"{self._path}: no such file") from None
         except (av.FFmpegError, OSError, ValueError) as error:

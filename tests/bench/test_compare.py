@@ -133,5 +133,5 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         earlier(tmp_path / "none.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not JSON"):
+    with pytest.raises(UserError, match="not UTF-8"):
         earlier(tmp_path / "bytes.json")

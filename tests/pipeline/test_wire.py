@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from pipeline.messages import End, Restarted, Sync
 from pipeline.wire import WireError, decode, encode
 from stages.items import (
+    EYE_SHAPE,
+    FACE_SHAPE,
+    MOUTH_SHAPE,
     Column,
     Curves,
     Event,
@@ -23,6 +26,7 @@ from stages.items import (
 )
 
 STAMP = Stamp("cam", 7, 0.25, 123, 456)
+CROPS = [EYE_SHAPE, MOUTH_SHAPE] * 3 + [FACE_SHAPE] * 3
 
 
 def _same(a: object, b: object) -> bool:
@@ -70,7 +74,7 @@ ITEMS = [
         [],
         STAMP,
         3,
-        evidence=Evidence(*(np.full((2, k), k, np.uint8) for k in range(1, 10))),
+        evidence=Evidence(*(np.full(shape, k, np.uint8) for k, shape in enumerate(CROPS))),
     ),
     Curves(STAMP, 0, [Column(3, np.float32([1, 2, 3])), Column(9, np.float32([4, 5, 6]))]),
     Curves(STAMP, 0, [Column(3, np.float32([1]), np.ones((2, 5), np.float32))], shut=True),
