@@ -106,10 +106,13 @@ def _hostile(rig: Rig, rng: random.Random) -> None:
     """Bytes that are no message to the event and replay sockets."""
     for address in (rig.events, rig.replay):
         parts = urlsplit(address)
-        with contextlib.suppress(OSError):
-            with socket.create_connection((parts.hostname, parts.port), timeout=2) as link:
-                link.sendall(rng.randbytes(rng.randrange(1, 100_000)))
-                time.sleep(0.05)
+        where = (parts.hostname, parts.port)
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(where, timeout=2) as link,
+        ):
+            link.sendall(rng.randbytes(rng.randrange(1, 100_000)))
+            time.sleep(0.05)
 
 
 KINDS = (
