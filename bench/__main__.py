@@ -305,6 +305,28 @@ def recognition(
     _end("recognition", form, results)
 
 
+@app.command()
+def soak(
+    hours: Annotated[float, typer.Option(help="How long, in real time.")] = 1.0,
+    faults: Annotated[float, typer.Option(help="Faults a minute, over all cameras.")] = 9.0,
+    seed: Annotated[int, typer.Option(help="Of the faults.")] = 1,
+    transports: Annotated[
+        str, typer.Option(help="A camera each, with commas: inproc, ipc, tcp.")
+    ] = "inproc,ipc",
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """Cameras over RTSP under random faults of all kinds: every event is accounted for."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.soak.run import measure
+
+    names = [name.strip() for name in transports.split(",") if name.strip()]
+    _end("soak", form, measure(hours, faults, seed, names))
+
+
 @app.command("all")
 def all_of_them(
     seconds: Live = 20.0,

@@ -38,7 +38,7 @@ def usage(pid: int) -> Usage | None:
     total = _of(pid)
     if total is None:
         return None
-    for child in _descendants(pid):
+    for child in children(pid):
         more = _of(child)
         if more is not None:
             total = Usage(
@@ -78,7 +78,33 @@ def _cpu_s(path: Path) -> float:
     return (int(rest[11]) + int(rest[12])) / _TICKS
 
 
-def _descendants(pid: int) -> list[int]:
+def command_line(pid: int) -> bytes:
+    """How ``pid`` was started; empty once it is gone."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def handles(pid: int) -> tuple[int, int] | None:
+    """Open file descriptors and threads of ``pid`` and its children; None once it is gone."""
+    counts = [_handles(one) for one in (pid, *children(pid))]
+    if counts[0] is None:
+        return None
+    known = [count for count in counts if count is not None]
+    return sum(files for files, _ in known), sum(threads for _, threads in known)
+
+
+def _handles(pid: int) -> tuple[int, int] | None:
+    folder = _PROC / str(pid)
+    try:
+        return len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
+    except OSError:
+        return None
+
+
+def children(pid: int) -> list[int]:
+    """All processes that ``pid`` has started, and theirs."""
     found: list[int] = []
     waiting = [pid]
     while waiting:
@@ -88,7 +114,7 @@ def _descendants(pid: int) -> list[int]:
             texts = [(task / "children").read_text(encoding="ascii") for task in tasks]
         except OSError:
             continue
-        children = [int(word) for text in texts for word in text.split()]
-        found += children
-        waiting += children
+        born = [int(word) for text in texts for word in text.split()]
+        found += born
+        waiting += born
     return found
