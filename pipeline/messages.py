@@ -46,7 +46,6 @@ class Report(msgspec.Struct, frozen=True):
     dropped: dict[str, int] = {}  # by reason
     latencies_ms: list[float] = []  # capture to here, since the last report
     work_ms: list[float] = []  # time inside the stage per item, since the last report
-    blocked_s: float = 0.0  # time spent waiting for other nodes, since the last report
     idle: bool = False  # nothing waits for the node
     text: str = ""
     exit_code: int = 1
