@@ -142,6 +142,9 @@ class Screen:
         table.add_row("frames", f"{summary.frames} in {summary.seconds:.1f} s")
         drops = ", ".join(f"{escape(k)}: {v}" for k, v in summary.dropped.items()) or "none"
         table.add_row("drops", drops)
+        if summary.too_slow:
+            slow = ", ".join(f"{name}: {count}" for name, count in summary.too_slow.items())
+            table.add_row("frames dropped, by the node too slow", slow)
         table.add_row(
             "events",
             f"{finals} ({summary.events['micro']} micro, {summary.events['macro']} macro), "

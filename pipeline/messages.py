@@ -62,7 +62,6 @@ class Report(msgspec.Struct, frozen=True):
     dropped: Annotated[dict[Name, _Count], msgspec.Meta(max_length=1000)] = {}  # by reason
     latencies_ms: _Samples = []  # capture to here, since the last report
     work_ms: _Samples = []  # time inside the stage per item, since the last report
-    blocked_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # waited for others, likewise
     idle: bool = False  # nothing waits for the node
     text: Text = ""
     exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1

@@ -81,7 +81,6 @@ class Reporter:
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
-        self.blocked_s = 0.0  # waiting for others, since the last report
         self.idle = False  # the last look into the inbox found nothing
 
     def item(self, stamp: Stamp | None, work_s: float) -> None:
@@ -113,13 +112,12 @@ class Reporter:
             dropped=dict(self.dropped),
             latencies_ms=self._latencies,
             work_ms=self._work,
-            blocked_s=self.blocked_s,
             idle=self.idle,
             text=redacted(text)[:_LONGEST_TEXT],
             exit_code=exit_code,
             payload=payload,
         )
-        self._latencies, self._work, self.blocked_s = [], [], 0.0
+        self._latencies, self._work = [], []
         self._last = time.monotonic()
         if kind != "beat":  # the first ones come before the connection stands
             self._link.poll(_WORD_MS, zmq.POLLOUT)
@@ -191,22 +189,13 @@ class Node(ABC):
         target = to or self.outbox
         if target is None:
             return
-        if not target.poll(0, zmq.POLLOUT):
-            self._await_room(target)
+        while not target.poll(POLL_MS, zmq.POLLOUT):
+            self.check()
         if self.links.parcels is not None:
             target.send(self.links.parcels.put(item))
         else:
             target.send_multipart(encode(item), copy=False)
         self.reporter.sent += 1
-
-    def _await_room(self, target: Socket) -> None:
-        begin = time.monotonic()
-        while not target.poll(POLL_MS, zmq.POLLOUT):
-            now = time.monotonic()
-            self.reporter.blocked_s += now - begin
-            begin = now
-            self.check()
-        self.reporter.blocked_s += time.monotonic() - begin
 
     def take(self, socket: Socket) -> Wire | None:
         """The next item waiting on ``socket``; None when it was no message of ours."""

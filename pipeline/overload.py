@@ -15,8 +15,7 @@ from pipeline.summary import NodeState
 
 _WINDOW_S = 2.0
 _MUCH = 0.2  # share of a window's frames dropped: overloaded
-_LITTLE = 0.02  # recovered
-_BLOCKED = 0.1  # share of its time that a node waits for the next one
+_LITTLE = 0.05  # recovered
 _RECENT_REPORTS = 3
 
 
@@ -34,7 +33,7 @@ class Overload:
         self._nodes = nodes
         self._clock = clock
         self._heard: dict[str, float] = {}
-        self._blocked: dict[str, float] = {}
+        self._busy: dict[str, float] = {}  # share of its time that a node is at work
         self._work_ms: dict[str, deque[float]] = {
             name: deque(maxlen=_RECENT_REPORTS) for name in NODES
         }
@@ -50,16 +49,17 @@ class Overload:
             return None
         self._heard[report.node] = now
         if before is not None:
-            self._blocked[report.node] = report.blocked_s / max(now - before, 1e-3)
+            self._busy[report.node] = sum(report.work_ms) / 1e3 / max(now - before, 1e-3)
         if report.work_ms:
             self._work_ms[report.node].append(float(np.mean(report.work_ms)))
         return self._judge(now) if report.node == "capture" else None
 
     @property
     def bottleneck(self) -> str:
-        """The first node from the camera that does not wait for the one behind it."""
+        """The node that rests least; one that is not there, first of all."""
         inner = NODES[1:]
-        return next((n for n in inner if self._blocked.get(n, 0.0) < _BLOCKED), inner[-1])
+        missing = (name for name in inner if not self._nodes[name].ready)
+        return next(missing, max(inner, key=lambda name: self._busy.get(name, 0.0)))
 
     def _judge(self, now: float) -> Notice | None:
         capture = self._nodes["capture"]

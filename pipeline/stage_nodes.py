@@ -161,10 +161,7 @@ class MotionNode(StageNode):
         asked = time.monotonic()
         while not self.links.begun.hurry:
             self.check()
-            begin = time.monotonic()
-            answered = self.feedback.poll(POLL_MS)
-            self.reporter.blocked_s += time.monotonic() - begin
-            if answered:
+            if self.feedback.poll(POLL_MS):
                 item = self.take(self.feedback)
                 if isinstance(item, Sync) and item.number == self._sync:
                     return made

@@ -115,6 +115,8 @@ def test_random_kills_lose_nothing_but_what_was_open(tmp_path: Path, transport: 
     chance.shuffle(names)
     killer, summary, events = _killed_at_random(tmp_path / "e", transport, names, 90, seed=1)
     opened, _ = scripted.closings(events)
+    recovered = sorted(killer.recovered_s)
+    print(f"{transport}: {len(killer.killed)} kills, {opened} announced, back after s: {recovered}")
     assert len(killer.killed) >= 5
     assert summary.restarts == len(killer.killed)
     assert opened > 5
