@@ -118,7 +118,8 @@ def start(command: Sequence[str], log: Path, group: int = 0) -> subprocess.Popen
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env=environment(),
+            # its event log is written as it is shipped, and is its own
+            env=environment() | {"XDG_STATE_HOME": str(log.with_suffix(".state"))},
             stdout=out,
             stderr=subprocess.STDOUT,
             process_group=group,
@@ -150,6 +151,8 @@ def together(cameras: Sequence[Camera], every_s: float = 1.0) -> tuple[list[Run]
     with _addresses(len(cameras)) as (folder, addresses):
         jobs, out = folder / "jobs.json", folder / "out.json"
         options = [c.options(address) for c, address in zip(cameras, addresses, strict=True)]
+        for number, one in enumerate(options):  # the same film many times is the same stream
+            one["log"] = {"path": str(folder / f"{number}.db")} | one.get("log", {})
         jobs.write_text(json.dumps(options), encoding="utf-8")
         command = ["-m", "bench.together", str(jobs), str(out)]
         heard, _, watched = _watch([command], addresses, folder, every_s, lambda: _failure(out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,9 @@ def _graph(path: Path, config: Config) -> tuple[float, int]:
         if begun and not ended and report.kind == "done" and report.node == "publish":
             marks.append(time.perf_counter())
 
-    summary = Graph(config, on_report).run()
+    with tempfile.TemporaryDirectory(prefix="mespot-bench-") as folder:
+        log = config.log.model_copy(update={"path": Path(folder) / "log.db"})
+        summary = Graph(config.model_copy(update={"log": log}), on_report).run()
     if len(marks) < 2:
         raise UserError("throughput: the clip is too short to be timed; give more --seconds")
     return summary.frames / (marks[1] - marks[0]), summary.frames

@@ -131,9 +131,13 @@ class Order:
         if beat.seq > self.seq or self.run is None or beat.run > self.run:
             self.wanting = True
 
-    def page(self, answer: Answer, events: list[Came]) -> Iterator[Came | Notice]:
-        """The answer to a request that was made with the present position."""
+    def page(self, answer: Answer, events: list[Came], asked: str) -> Iterator[Came | Notice]:
+        """The answer to a request that was made when the log was ``asked``."""
+        if asked != self.log != answer.log:
+            return  # of a log that is over, as a message has told meanwhile
         yield from self._numbered_by(answer.log)
+        if asked not in ("", answer.log):
+            return  # it says no more than that
         if answer.resync is not None:
             yield Resync(answer.resync - 1, self.seq)
             self.seq, self.run = answer.resync - 1, answer.run

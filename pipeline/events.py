@@ -86,6 +86,7 @@ class Subscription(Iterator[Item]):
         self._had = position
         self._request = 0
         self._asked_s: float | None = None
+        self._asked_log = ""
         self._ask_at = 0.0
         self._asking: Socket | None = None
         self._asking_at = ""
@@ -187,7 +188,7 @@ class Subscription(Iterator[Item]):
             link.send(msgspec.msgpack.encode(request), zmq.NOBLOCK)
         except zmq.Again:
             return  # nobody is there yet
-        self._asked_s = now
+        self._asked_s, self._asked_log = now, order.log
         self.counts["requests"] += 1
 
     def _answered(self, parts: list[bytes]) -> None:
@@ -207,7 +208,7 @@ class Subscription(Iterator[Item]):
             return
         self.heard_s, self._asked_s, self._ask_at = now, None, now
         self.counts["replayed"] += len(events)
-        self._deliver(self._order.page(answer, events))
+        self._deliver(self._order.page(answer, events, self._asked_log))
 
     def close(self) -> None:
         """Leave; iteration ends."""

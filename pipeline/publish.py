@@ -150,6 +150,10 @@ class Messages:
         self._account.enter(message)
         return message
 
+    def new_names(self) -> None:
+        """Expressions are named anew from now on: what is closed is forgotten."""
+        self._account.closed.clear()
+
     def retract(self, reason: str) -> Iterator[EventMessage]:
         """Withdraw everything that is open."""
         for message in list(self._account.open.values()):

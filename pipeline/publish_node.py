@@ -129,6 +129,7 @@ class PublishNode(Node):
         reason = "publish restarted" if again else "the run before ended unexpectedly"
         self._together(list(messages.retract(reason)))
         if not again:
+            messages.new_names()
             self._first_run, self._first_seq = journal.run, journal.last + 1
             self._open_file(append=False)
         if not self._server.ident:

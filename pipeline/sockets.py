@@ -25,6 +25,12 @@ _TO_READ = 100_000  # messages of a subscriber that have not been read
 MOST_BYTES = 128 * 1024 * 1024  # of one part; a peer that sends a larger one is disconnected
 _MOST_SUBSCRIPTION = 4096  # bytes; all that a publisher receives
 REPORTS = 10_000  # of a node that wait for a supervisor; 1 kB each
+_KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 5,
+    zmq.TCP_KEEPALIVE_INTVL: 1,
+    zmq.TCP_KEEPALIVE_CNT: 5,
+}
 NODES = ("capture", "face", "motion", "spot", "classify", "publish")
 _ENDPOINTS = ("face", "motion", "feedback", "spot", "classify", "publish", "reports", "commands")
 
@@ -90,8 +96,10 @@ def _open(context: zmq.Context[Any], kind: int, queue: int) -> Socket:
     opened.setsockopt(zmq.MAXMSGSIZE, _MOST_SUBSCRIPTION if kind == zmq.PUB else MOST_BYTES)
     if kind not in (zmq.PUB, zmq.SUB):
         opened.setsockopt(zmq.IMMEDIATE, 1)  # queue only to a peer that is there
-    opened.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    opened.setsockopt(zmq.HEARTBEAT_TIMEOUT, 10_000)
+    # the kernel finds a peer that is gone, within 10 s; with ZeroMQ's own heartbeats a peer that
+    # vanishes from a full queue aborts this process (zeromq/libzmq, issues 4364 and 3937)
+    for option, value in _KEEPALIVE.items():
+        opened.setsockopt(option, value)
     return opened
 
 

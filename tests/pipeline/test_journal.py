@@ -69,6 +69,9 @@ class Lives(RuleBasedStateMachine):
     def _begin(self) -> None:
         self.messages = messages_after(self.journal, "synthetic", (), self.first_run)
         self._out(list(self.messages.retract("the life before ended")))
+        if self.first_run is None:
+            self.messages.new_names()
+            self.named: set[str] = set()
 
     def _out(self, made: list[Any]) -> None:
         events = [message for message in made if isinstance(message, EventMessage)]
@@ -83,7 +86,14 @@ class Lives(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3), phase=st.sampled_from(["apex", "final", "retracted", "update"]))
     def says(self, number: int, phase: Phase) -> None:
-        self._out(list(self.messages.of(event(f"synthetic/0/0-{number}", phase))))
+        id = f"synthetic/0/0-{number}"
+        made = list(self.messages.of(event(id, phase)))
+        assert len(made) <= 1
+        if phase in ("apex", "final") and id not in self.named:
+            assert made, "a new expression was refused"
+        if made:
+            self.named.add(id)
+        self._out(made)
 
     @rule()
     def another_node_restarts(self) -> None:

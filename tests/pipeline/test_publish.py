@@ -10,7 +10,15 @@ import pytest
 from models.errors import UserError
 from pipeline.messages import End, Restarted
 from pipeline.publish import EventFile, Messages
-from pipeline.schema import BlinkMessage, EventMessage, StateMessage, topic, without_wall_clock
+from pipeline.replay import Answer, Request
+from pipeline.schema import (
+    BeatMessage,
+    BlinkMessage,
+    EventMessage,
+    StateMessage,
+    topic,
+    without_wall_clock,
+)
 from pipeline.wire import decode, encode
 from stages.items import AUInterval, Blink, Event, FaceState, Interval, Phase, Reading, Stamp
 
@@ -97,7 +105,7 @@ def test_an_update_follows_its_final_and_is_no_second_event(tmp_path: Path) -> N
 
 def test_every_field_and_phase_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
-    for kind in (EventMessage, Reading, BlinkMessage, StateMessage):
+    for kind in (EventMessage, Reading, BlinkMessage, StateMessage, BeatMessage, Request, Answer):
         for field in kind.__struct_fields__:
             assert f"`{field}`" in page, f"{kind.__name__}.{field} is not documented"
     for phase in get_args(Phase):
@@ -117,6 +125,34 @@ def test_event_file_holds_one_json_object_a_line(tmp_path: Path) -> None:
     restarted.write(message)
     restarted.close()
     assert len((tmp_path / "e.jsonl").read_text().splitlines()) == 3
+
+
+def test_after_a_kill_the_file_goes_on_without_its_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    messages = _messages()
+    made = [m for phase in ("apex", "final") for m in messages.of(_event(0, phase))]  # type: ignore[arg-type]
+    file = EventFile(path)
+    assert file.last == -1
+    file.write(made[0])  # type: ignore[arg-type]
+    file.close()
+    whole = path.read_bytes()
+    for torn in (b'{"v":1,"seq":7', b'{"v":1,"seq":7}', b"\0" * 20, b""):
+        path.write_bytes(whole + torn)
+        file = EventFile(path, append=True)
+        assert file.last == 0
+        file.write(made[1])  # type: ignore[arg-type]
+        file.close()
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [line["phase"] for line in lines] == ["apex", "final"]
+
+
+def test_no_expression_is_closed_twice_and_nothing_unannounced_is_withdrawn() -> None:
+    messages = _messages()
+    phases: list[Phase] = ["retracted", "update", "apex", "apex", "final", "final", "retracted"]
+    phases += ["update", "update", "apex"]
+    made = [m.phase for p in phases for m in messages.of(_event(0, p))]  # type: ignore[union-attr]
+    assert made == ["apex", "final", "update"]
+    assert messages.refused == 7
 
 
 def test_unwritable_event_file_is_a_user_error() -> None:
