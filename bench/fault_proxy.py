@@ -58,6 +58,9 @@ class _Connection:
         self._client, self._server = client, server
         self._waiting: queue.Queue[tuple[bool, bytes] | None] = queue.Queue()
         self._open = True
+        self._closing = threading.Lock()
+
+    def start(self) -> None:
         for work in (self._upward, self._read, self._write):
             threading.Thread(target=work, name="fault-proxy", daemon=True).start()
 
@@ -93,7 +96,10 @@ class _Connection:
         self._client.sendall(data)
 
     def close(self, reset: bool = False) -> None:
-        self._open = False
+        with self._closing:
+            if not self._open:
+                return
+            self._open = False
         with contextlib.suppress(OSError):
             if reset:
                 # closing sends RST then, once no thread reads any more
@@ -236,7 +242,9 @@ class FaultProxy:
                     client.close()
                     continue
                 server.settimeout(None)
-                self._connections.append(_Connection(self, client, server))
+                connection = _Connection(self, client, server)
+                self._connections.append(connection)  # before it can be heard of
+                connection.start()
 
     def _close_all(self, reset: bool) -> None:
         closing, self._connections = self._connections, []

@@ -117,9 +117,7 @@ def pictures(seconds: float, size: tuple[int, int] = (480, 360)) -> list[Any]:
 
 
 @contextlib.contextmanager
-def watched(
-    monkeypatch: pytest.MonkeyPatch, source: str, **options: Any
-) -> Iterator[Watched]:
+def watched(monkeypatch: pytest.MonkeyPatch, source: str, **options: Any) -> Iterator[Watched]:
     """A run over ``source`` with ``options`` of the configuration; ended at the latest here."""
     frames: list[Processed] = []
     messages: list[dict[str, Any]] = []
