@@ -180,6 +180,15 @@ def test_connections_are_refused_for_a_while_at_the_same_address(proxy: FaultPro
     raise AssertionError("it never listened again")
 
 
+@pytest.mark.timeout(60)
+def test_calm_ends_a_refusal(proxy: FaultProxy) -> None:
+    proxy.refuse(600.0)
+    with pytest.raises(ConnectionRefusedError):
+        Client(proxy)
+    proxy.calm()
+    assert Client(proxy).number() == 0
+
+
 def test_numbers_in_pictures_are_read_again() -> None:
     rng = np.random.default_rng(0)
     for number in (0, 1, 12345, 2**barcode.BITS - 1):

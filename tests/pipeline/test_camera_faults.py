@@ -262,7 +262,7 @@ def test_processes_survive_a_cut_too(proxy: FaultProxy, tmp_path: Path, transpor
 def test_a_camera_that_is_not_there_at_the_start_is_a_mistake_or_waited_for(
     proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    proxy.refuse(6.0)
+    proxy.refuse(600.0)
     command = [sys.executable, str(ROOT / "run_live.py"), proxy.address]
     done = subprocess.run(
         [*command, "--no-models", "--events", "tcp://127.0.0.1:*"],
@@ -275,6 +275,8 @@ def test_a_camera_that_is_not_there_at_the_start_is_a_mistake_or_waited_for(
     assert len(done.stderr.strip().splitlines()) == 1
     assert "cannot be reached" in done.stderr
     with watched(monkeypatch, proxy.address, capture={**WATCH, "wait": True}) as run:
+        run.until(lambda: "camera_retrying" in run.all_states, "an attempt")
+        proxy.calm()
         run.back()
         run.frames_more(FPS)
         assert run.frames[0].stamp.frame == 0
