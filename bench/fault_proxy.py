@@ -58,6 +58,9 @@ class _Connection:
         self._client, self._server = client, server
         self._waiting: queue.Queue[tuple[bool, bytes] | None] = queue.Queue()
         self._open = True
+        self._closing = threading.Lock()
+
+    def start(self) -> None:
         for work in (self._upward, self._read, self._write):
             threading.Thread(target=work, name="fault-proxy", daemon=True).start()
 
@@ -93,7 +96,10 @@ class _Connection:
         self._client.sendall(data)
 
     def close(self, reset: bool = False) -> None:
-        self._open = False
+        with self._closing:
+            if not self._open:
+                return
+            self._open = False
         with contextlib.suppress(OSError):
             if reset:
                 # closing sends RST then, once no thread reads any more
@@ -121,6 +127,8 @@ class FaultProxy:
         self._random = random.Random(seed)
         self._connections: list[_Connection] = []
         self._closed = False
+        self._refusing: threading.Timer | None = None
+        self._changing = threading.Lock()
         self._until = dict.fromkeys(("stall", "trickle", "loss", "garbage"), 0.0)
         self._share = {"loss": 0.0, "garbage": 0.0}
         self._bytes_per_s = 0.0
@@ -172,13 +180,16 @@ class FaultProxy:
         """Cut, and refuse connections meanwhile."""
         self._stop_listening()
         self.cut()
-        again = threading.Timer(seconds, self._listen_again)
-        again.daemon = True
-        again.start()
+        self._refusing = threading.Timer(seconds, self._listen_again)
+        self._refusing.daemon = True
+        self._refusing.start()
 
     def calm(self) -> None:
         """End the faults that last."""
         self._until = dict.fromkeys(self._until, 0.0)
+        if self._refusing is not None:
+            self._refusing.cancel()
+            self._listen_again()
 
     def _begin(self, fault: str, seconds: float) -> None:
         self._until[fault] = time.monotonic() + seconds
@@ -223,8 +234,10 @@ class FaultProxy:
         self._listener.close()
 
     def _listen_again(self) -> None:
-        if not self._closed:
-            self._listener = self._listen(self._port)
+        with self._changing:
+            if self._refusing is not None and not self._closed:
+                self._refusing = None
+                self._listener = self._listen(self._port)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -236,7 +249,9 @@ class FaultProxy:
                     client.close()
                     continue
                 server.settimeout(None)
-                self._connections.append(_Connection(self, client, server))
+                connection = _Connection(self, client, server)
+                self._connections.append(connection)  # before it can be heard of
+                connection.start()
 
     def _close_all(self, reset: bool) -> None:
         closing, self._connections = self._connections, []

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.build import STAGES, build
 from pipeline.config import Config
+from pipeline.messages import Camera
 from pipeline.routing import step
 from pipeline.wire import Wire
 from stages.base import Stage
@@ -32,9 +33,9 @@ class InlineGraph:
         stages = {name: build(name, config) for name in STAGES}
         return cls(stages, curves=config.publish.curves)
 
-    def feed(self, frame: Frame) -> list[Wire]:
-        """Everything that ``frame`` causes to come out at the end."""
-        return self._run(deque([(0, frame)]))
+    def feed(self, item: Frame | Camera) -> list[Wire]:
+        """Everything that a frame, or a camera's loss, causes to come out at the end."""
+        return self._run(deque([(0, item)]))
 
     def flush(self) -> list[Wire]:
         """Everything still held, stage by stage."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,17 @@ import numpy.typing as npt
 import pytest
 
 from models.errors import SourceError, UserError
+from pipeline.messages import Camera
 from pipeline.sources import open_source, redacted
 from pipeline.sources.base import stamped
 from pipeline.sources.clock import LiveClock
 from pipeline.sources.images import natural_key
+from pipeline.sources.lasting import Backoff, Lasting
 from pipeline.sources.latest import Latest, Watch
 from pipeline.sources.pace import paced
+from pipeline.sources.timeline import Timeline
 from pipeline.sources.video import SourceClock, VideoSource
+from pipeline.sources.webcam import Webcam
 from stages.items import Frame
 
 Image = npt.NDArray[np.uint8]
@@ -753,3 +758,45 @@ def test_an_absent_webcam_is_an_error_of_one_line(capfd: pytest.CaptureFixture[s
     with pytest.raises(SourceError, match=r"^webcam 97: cannot be opened; is it .* free\?$"):
         open_source("97")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.timeout(60)
+def test_a_webcam_that_is_unplugged_and_plugged_in_again_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cameras = [FakeCamera(), FakeCamera(), FakeCamera()]
+    waiting = list(cameras)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: waiting.pop(0))
+    monkeypatch.setattr(cameras[1], "isOpened", lambda: False)  # not there yet
+    timeline = Timeline()
+    watch = Watch(read_timeout_s=0.3, timeline=timeline)
+    lasting = Lasting(
+        "cam0",
+        lambda: Webcam(0, "cam0", None, watch),
+        timeline,
+        Webcam(0, "cam0", None, watch),
+        backoff=Backoff(0.1, 1.0),
+    )
+    got: list[Frame] = []
+    said: list[Camera] = []
+    for step in lasting.steps():
+        if isinstance(step, Frame):
+            got.append(step)
+        elif step is not None:
+            said.append(step)
+        if len(got) == 2 and not cameras[0].lost:
+            cameras[0].lost = True
+            cameras[0].feed.release()
+        (cameras[0] if not said else cameras[2]).feed.release()
+        if len(got) == 6:
+            lasting.interrupt()
+    lasting.close()
+    assert [message.kind for message in said] == ["lost", "retrying", "retrying", "back"]
+    assert said[0].detail == "no frame for 0.3 s"
+    assert said[2].detail.endswith("webcam 0: cannot be opened; is it connected and free?")
+    for before, after in pairwise(got):
+        assert after.stamp.frame > before.stamp.frame
+        assert after.stamp.pts > before.stamp.pts
+    away = [b.stamp.pts - a.stamp.pts for a, b in pairwise(got)]
+    assert max(away) > 0.3
+    assert cameras[0].released.is_set()
