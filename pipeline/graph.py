@@ -354,7 +354,10 @@ class Graph:
 
     def _take(self, reports: sockets.Socket) -> str | None:
         """Handle one report; the node's name when it tells of its death."""
-        report = msgspec.msgpack.decode(reports.recv(), type=Report)
+        try:
+            report = msgspec.msgpack.decode(reports.recv(zmq.NOBLOCK), type=Report)
+        except zmq.Again:  # a stranger who is turned away is announced like a report
+            return None
         state = self.nodes[report.node]
         state.update(report)
         if report.kind == "ready":
