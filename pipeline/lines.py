@@ -39,7 +39,9 @@ class Lines:
         if not self._reports.poll(wait_ms):
             return None
         try:
-            return arrived.report(self._reports.recv_multipart())
+            return arrived.report(self._reports.recv_multipart(zmq.NOBLOCK))
+        except zmq.Again:  # a stranger who is turned away is announced like a report
+            return None
         except WireError:
             self.malformed += 1
             return None

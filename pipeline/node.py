@@ -198,14 +198,18 @@ class Node(ABC):
         self.reporter.sent += 1
 
     def take(self, socket: Socket) -> Wire | None:
-        """The next item waiting on ``socket``; None when it was no message of ours."""
+        """The next item waiting on ``socket``; None when there is none, or none of ours."""
+        # NOBLOCK: a stranger who is turned away makes ZeroMQ announce what never comes
         try:
             if self.links.parcels is None:
-                item = decode([part.buffer for part in socket.recv_multipart(copy=False)])
+                frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                item = decode([part.buffer for part in frames])
                 check_place(item, self.name if socket is self.inbox else "feedback")
                 return item
-            parts = socket.recv_multipart()
+            parts = socket.recv_multipart(zmq.NOBLOCK)
             return self.links.parcels.take(parts[0]) if Parcels.is_one(parts[0]) else decode(parts)
+        except zmq.Again:
+            return None
         except WireError as error:
             self.reporter.dropped["malformed"] += 1
             self.reporter.once(f"dropped a malformed message: {error}")

@@ -224,7 +224,9 @@ class ReplayServer(threading.Thread):
                     self._over.wait(_REST_S)  # a flood waits in its senders
                 elif self._link.poll(_POLL_MS):
                     try:
-                        self._take(self._link.recv_multipart(copy=False))
+                        self._take(self._link.recv_multipart(zmq.NOBLOCK, copy=False))
+                    except zmq.Again:  # announced, and turned away
+                        continue
                     except Exception:  # noqa: BLE001  no request may end the service
                         self.counts["failed"] += 1
 

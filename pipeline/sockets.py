@@ -65,10 +65,13 @@ class Addresses:
         return Endpoint(self.table[name], self.keys)
 
 
-def _free_port() -> int:
-    with system_socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextlib.contextmanager
+def _held_port() -> Iterator[int]:
+    """A port that the system gives to no other connection, while nodes may bind it."""
+    with system_socket.socket() as holder:
+        holder.setsockopt(system_socket.SOL_SOCKET, system_socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -81,8 +84,10 @@ def addresses(transport: Transport, label: str) -> Iterator[Addresses]:
             yield Addresses({name: f"ipc://{Path(folder) / name}" for name in _ENDPOINTS})
     else:
         keys = StageKeys(KeyPair.made(), KeyPair.made())
-        table = {name: f"tcp://127.0.0.1:{_free_port()}" for name in _ENDPOINTS}
-        yield Addresses(table, keys)
+        with contextlib.ExitStack() as held:
+            ports = {name: held.enter_context(_held_port()) for name in _ENDPOINTS}
+            table = {name: f"tcp://127.0.0.1:{port}" for name, port in ports.items()}
+            yield Addresses(table, keys)
 
 
 Socket = zmq.Socket[bytes]

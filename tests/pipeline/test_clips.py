@@ -302,6 +302,7 @@ def test_clips_need_one_process(transport: str, tmp_path: Path) -> None:
         load(transport=transport, clips={"folder": tmp_path})
 
 
+@pytest.mark.slow
 def test_a_run_keeps_a_clip_of_each_final_event(tmp_path: Path) -> None:
     """The whole graph on the synthetic camera."""
     out = tmp_path / "events.jsonl"

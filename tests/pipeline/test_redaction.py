@@ -208,6 +208,7 @@ class _Watched:
         self._thread.join()
 
 
+@pytest.mark.slow
 def test_processes_show_no_password_in_their_arguments() -> None:
     watched = _Watched()
     address = f"rtsp://user:{_WORD}@127.0.0.1:{_closed_port()}/x"
@@ -235,7 +236,7 @@ def _largest(value: Any) -> int:
     return len(value) if isinstance(value, bytes) else 0
 
 
-@pytest.mark.parametrize("transport", ["inproc", "ipc"])
+@pytest.mark.parametrize("transport", ["inproc", pytest.param("ipc", marks=pytest.mark.slow)])
 def test_no_image_leaves_the_process_unasked(transport: str, tmp_path: Path) -> None:
     """Every byte on the event socket and in ``--out``, curves included, of a synthetic face."""
     out, heard = tmp_path / "events.jsonl", []
