@@ -25,6 +25,8 @@ from stages.items import Curves, Event, Stamp
 POLL_MS = 100
 _MOST_NOTES = 100
 _LONGEST_TEXT = 2000
+_AWAITED = ("ready", "fatal", "death", "done")
+_REPORT_WAIT_MS = 5000
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
 
@@ -107,6 +109,8 @@ class Reporter:
         )
         self._latencies, self._work = [], []
         self._last = time.monotonic()
+        if kind in _AWAITED:  # the connection may not stand yet, and nothing is done without these
+            self._link.poll(_REPORT_WAIT_MS, zmq.POLLOUT)
         with contextlib.suppress(zmq.Again):
             self._link.send(msgspec.msgpack.encode(report), zmq.NOBLOCK)
 
