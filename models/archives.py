@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import tokenize
 import warnings
 import zipfile
@@ -34,8 +35,11 @@ def check_zip(path: Path, most: int, unpacked: int, members: int) -> None:
     if path.stat().st_size > most:
         raise ValueError(f"larger than {most // 1_000_000} MB")
     _check_directory(path, members)
-    with zipfile.ZipFile(path) as archive:
-        found = archive.infolist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = archive.infolist()
+    except (NotImplementedError, EOFError, struct.error) as error:
+        raise ValueError(str(error)) from None
     if sum(member.file_size for member in found) > unpacked:
         raise ValueError(f"unpacked larger than {unpacked // 1_000_000} MB")
     if any(member.compress_type not in (0, zipfile.ZIP_DEFLATED) for member in found):

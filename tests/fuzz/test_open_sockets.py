@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.subscribe import subscribe
 from stages.items import Frame
 from tests.fuzz.attacks import Attack
 from tests.fuzz.messages import PUBLISHED
-from tests.pipeline.test_graph import Announce, Pass, ScriptedSource, _run
+from tests.pipeline.test_graph import Announce, Pass, ScriptedSource
 
 _PULLS = ("face", "motion", "feedback", "spot", "classify", "publish", "reports")
 
@@ -78,7 +79,7 @@ def _attacked(graph: Graph, opened: dict[str, str], seed: int) -> tuple[Summary,
 
     graph._on_report = on_report
     try:
-        summary = _run(graph)
+        summary = graph.run()
     finally:
         for one in attack:
             one.stop()
@@ -153,13 +154,9 @@ def test_a_client_leaves_out_what_is_no_message() -> None:
             got = []
             for name, _ in messages:
                 got.append(name)
-                if name != "event.cam.final":
-                    break
-                if len(got) == 3:
+                if name != "event.cam.final" or len(got) == 3:
                     break
             return got
-
-        import threading
 
         over = threading.Event()
 
