@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -18,6 +19,9 @@ from hypothesis.stateful import (
 
 from pipeline.graph import GraphDied
 from pipeline.sockets import NODES
+from pipeline.wire import decode
+from stages.items import WindowEnd
+from tests.pipeline import scripted
 from tests.pipeline.one_thread import World
 
 NAMES = st.sampled_from(NODES)
@@ -142,13 +146,6 @@ def test_every_apex_is_closed_exactly_once_whatever_happens() -> None:
     assert seen["kills"] > 60
 
 
-def test_the_harness_finds_a_second_closing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the publisher's account the same play fails: the property can be broken."""
-    monkeypatch.setattr("pipeline.publish.Account.admits", lambda self, id, phase: True)
-    with pytest.raises(AssertionError):
-        _run(Graphs, 200, 30)
-
-
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World(monkeypatch.setattr)
@@ -180,6 +177,29 @@ def test_a_kill_costs_only_what_was_open(world: World, name: str, lost: int) -> 
     assert len(after) >= 12
 
 
+@pytest.mark.parametrize("careful", [True, False])
+def test_without_an_account_an_expression_would_be_closed_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, careful: bool
+) -> None:
+    """Classify dies while an expression is open: it is retracted, and spot closes it later."""
+    if not careful:
+        monkeypatch.setattr("pipeline.publish.Account.admits", lambda self, id, phase: True)
+    killed = False
+    for _ in range(300):
+        world.feed(1, True)
+        world.settle()
+        if world.events and world.events[-1].phase == "apex" and not killed:
+            killed = True
+            world.kill("classify", 0)
+    world.finish()
+    if careful:
+        world.check(over=True)
+        assert any(e.reason == "classify restarted" for e in world.events)
+    else:
+        with pytest.raises(AssertionError, match=r"final after retracted"):
+            world.check(over=True)
+
+
 def test_spot_killed_while_motion_waits_for_its_answer(world: World) -> None:
     for k in range(300):
         world.feed(1, True)
@@ -189,3 +209,29 @@ def test_spot_killed_while_motion_waits_for_its_answer(world: World) -> None:
             world.doomed["spot"] = k % 7
     world.finish()
     world.check(over=True)
+
+
+def test_spot_that_dies_with_a_windows_end_costs_no_more_than_a_window(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Motion would wait for the stride that closes the window: it is told to begin anew."""
+    step, killed = world.step, []
+
+    def peek(name: str) -> bool:
+        node = world.nodes.get("spot")
+        if name == "spot" and node and node.inbox.queue and world.begun.pts > 8 and not killed:
+            item = decode(list(node.inbox.queue[0][1]))
+            if isinstance(item, WindowEnd):
+                killed.append(world.begun.pts)
+                world.kill("spot", 0)
+        return step(name)
+
+    monkeypatch.setattr(world, "step", peek)
+    for _ in range(300):
+        world.feed(1, True)
+        world.settle()
+    world.finish()
+    world.check(over=True)
+    finals = [e.apex.pts for e in world.events if e.phase == "final"]
+    after = [killed[0], *(pts for pts in finals if pts > killed[0]), world.begun.pts]
+    assert max(b - a for a, b in itertools.pairwise(after)) < scripted.WINDOW_S + 2.0

@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from pipeline import sockets
+from pipeline.begun import Begun
 from pipeline.config import load
 from pipeline.graph import Graph, GraphDied
 from pipeline.hosts import Processes
@@ -98,12 +99,12 @@ def test_what_a_finished_process_sent_reaches_a_slower_one(transport: Transport)
         sockets.pull(context, addresses["reports"], 1000) as reports,
         sockets.broadcast(context, addresses["commands"]) as commands,
     ):
-        workers = Processes(config, addresses)
+        workers = Processes(config, addresses, Begun())
         workers.start("capture", 0)
         try:
             received = _slowly(inbox, reports, commands)
         finally:
-            workers.end()
+            workers.end(5.0)
     assert [x.stamp.frame for x in received if isinstance(x, Frame)] == list(range(frames))
     assert isinstance(received[-1], End)
 
