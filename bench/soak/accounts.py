@@ -22,7 +22,9 @@ class Account:
         gaps: sequence numbers that are missing.
         repeated: sequence numbers that came again, or out of order.
         never_closed: expressions announced and neither final nor retracted.
-        closed_twice: closings of what was not open, or announcements of what was.
+        closed_twice: closings of what is closed, retractions of what never was, announcements
+            of what is open.
+        unannounced: finals whose announcement a killed node took along; allowed.
         stray_updates: updates of what was never final.
     """
 
@@ -31,6 +33,7 @@ class Account:
     repeated: int = 0
     never_closed: int = 0
     closed_twice: int = 0
+    unannounced: int = 0
     stray_updates: int = 0
 
     @property
@@ -44,8 +47,7 @@ class Account:
 def audit(messages: Iterable[Message]) -> Account:
     """Promises 4 and 5 (``docs/reliability.md``) on events in the order in which they came."""
     account = Account()
-    open_: set[str] = set()
-    final: set[str] = set()
+    states: dict[str, tuple[str, int]] = {}  # by id: the last phase, and its run
     last: int | None = None
     for message in messages:
         seq, phase, name = int(message["seq"]), str(message["phase"]), str(message["id"])
@@ -54,19 +56,27 @@ def audit(messages: Iterable[Message]) -> Account:
             account.gaps += max(seq - last - 1, 0)
             account.repeated += seq <= last
         last = seq if last is None else max(last, seq)
-        if phase == "apex":
-            account.closed_twice += name in open_
-            open_.add(name)
-            final.discard(name)
-        elif phase == "update":
-            account.stray_updates += name not in final
-        else:
-            account.closed_twice += name not in open_
-            open_.discard(name)
-            if phase == "final":
-                final.add(name)
-    account.never_closed = len(open_)
+        run = int(message.get("run", 0))
+        before, of = states.get(name, ("", run))
+        if run > of and before != "apex":
+            before = ""  # ids begin anew with each run
+        _enter(account, phase, before)
+        if phase != "update":
+            states[name] = phase, run
+    account.never_closed = sum(phase == "apex" for phase, _ in states.values())
     return account
+
+
+def _enter(account: Account, phase: str, before: str) -> None:
+    """Judge ``phase`` by the one before it of the same expression."""
+    if phase == "update":
+        account.stray_updates += before != "final"
+    elif phase == "apex":
+        account.closed_twice += before != ""
+    elif phase == "final" and before == "":
+        account.unannounced += 1
+    else:
+        account.closed_twice += before != "apex"
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,18 @@ def _faults(outcomes: Sequence[Outcome], seconds: float) -> Result:
 
 def _accounts(outcomes: Sequence[Outcome]) -> Result:
     columns = ["camera", "runs", "apex", "final", "retracted", "update", "missing seq"]
-    columns += ["repeated seq", "never closed", "closed twice", "stray updates"]
+    columns += [
+        "repeated seq",
+        "never closed",
+        "closed twice",
+        "stray updates",
+        "unannounced (allowed)",
+    ]
     result = Result("event accounting: the logs", columns)
     for one in outcomes:
         a = one.account
         phases = [a.events[phase] for phase in ("apex", "final", "retracted", "update")]
-        wrong = [a.gaps, a.repeated, a.never_closed, a.closed_twice, a.stray_updates]
+        wrong = [a.gaps, a.repeated, a.never_closed, a.closed_twice, a.stray_updates, a.unannounced]
         figure = Figure(f"soak.{one.rig}.log_faults", a.faults, "", portable=True, aim=_ZERO)
         result.add([one.rig, one.starts, *phases, *wrong], figure)
     return result

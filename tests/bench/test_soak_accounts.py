@@ -41,8 +41,20 @@ def test_each_broken_promise_is_found(events: list[dict[str, Any]], what: str) -
     assert getattr(audit(events), what) > 0
 
 
-def test_an_id_may_come_again_once_it_is_closed() -> None:
-    assert audit(GOOD + _events((5, "apex", "a"), (6, "final", "a"))).faults == 0
+def test_ids_begin_anew_with_each_run() -> None:
+    again = _events((5, "apex", "a"), (6, "final", "a"))
+    assert audit(GOOD + again).closed_twice > 0
+    assert audit(GOOD + [{**event, "run": 1} for event in again]).faults == 0
+
+
+def test_what_a_killed_run_left_open_is_closed_by_the_next() -> None:
+    opened, closed = _events((0, "apex", "a"), (1, "retracted", "a"))
+    assert audit([opened, {**closed, "run": 1}]).faults == 0
+
+
+def test_a_final_may_come_without_its_announcement_and_a_retraction_may_not() -> None:
+    assert audit(_events((0, "final", "a"))).faults == 0
+    assert audit(_events((0, "retracted", "a"))).closed_twice == 1
 
 
 def test_delivery_counts_what_is_lost_twice_and_out_of_order() -> None:
