@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bench.soak.accounts import Message
-from pipeline.event_log import Reading, reader
+from pipeline.event_rows import Reading, reader
 
 
 def messages(path: Path) -> list[Message]:
