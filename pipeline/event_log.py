@@ -41,6 +41,7 @@ def connect(path: Path, sync: str = "full") -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = _text
     try:
         _no_strangers(path, connection)
         if not path.stat().st_size:  # it would write to one that is not
@@ -52,6 +53,11 @@ def connect(path: Path, sync: str = "full") -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _text(raw: bytes) -> str:
+    """Overwritten text is found by its checksum, and no error of its own."""
+    return raw.decode(errors="replace")
 
 
 def _no_strangers(path: Path, connection: sqlite3.Connection) -> None:

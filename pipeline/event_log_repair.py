@@ -116,6 +116,7 @@ def _identity(path: Path, rows: dict[int, Row]) -> tuple[str, int]:
     """The log's name and last run; a new name where no event tells the old one."""
     log, run = "", 0
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as link:
+        link.text_factory = lambda raw: raw.decode(errors="replace")
         reading = Reading(link)
         log, told = reading.meta("log"), reading.meta("run")
         run = int(told) if told.isdecimal() else 0

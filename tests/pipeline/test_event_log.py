@@ -224,6 +224,21 @@ def test_a_damaged_log_keeps_what_can_be_read_and_goes_on(
             assert log.log == identity
 
 
+@pytest.mark.parametrize("word", [b"final", b"cam/0/0-3"])
+def test_overwritten_text_that_is_no_text_is_damage(
+    torn: Path, tmp_path: Path, word: bytes
+) -> None:
+    shutil.copytree(torn, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "l.db"
+    data = path.read_bytes()
+    assert word in data
+    path.write_bytes(data.replace(word, b"\x80" * len(word), 1))
+    with closing(opened(path)) as log:
+        assert len(log.notes) == 1
+        assert "was damaged" in log.notes[0]
+        assert len(log.page(-1, 99)) >= COUNT - 1
+
+
 def test_a_repair_that_was_killed_is_finished(torn: Path, tmp_path: Path) -> None:
     from pipeline.event_log_repair import repair
 
