@@ -130,11 +130,12 @@ def _stamped(timeline: Timeline, now: float, count: int, own: float = 0.0) -> li
     return [timeline.stamp("s", now + i / 30, own + i / 30, 30.0)[0] for i in range(count)]
 
 
-def test_a_new_connection_goes_on_where_the_clock_is() -> None:
+@pytest.mark.parametrize("own", [1e6, 0.0, 10.2], ids=["ahead", "back", "as if nothing happened"])
+def test_a_new_connection_goes_on_where_the_clock_is(own: float) -> None:
     timeline = Timeline(clock=lambda: 0.0)
     first = _stamped(timeline, 500.0, 30, own=9.0)
     timeline.begin()
-    second = _stamped(timeline, 510.0, 30, own=1e6)
+    second = _stamped(timeline, 510.0, 30, own=own)
     assert second[0].pts == pytest.approx(10.0, abs=1e-3)
     assert second[0].frame == pytest.approx(300, abs=2)
     for a, b in pairwise([*first, *second]):
