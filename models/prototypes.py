@@ -288,11 +288,9 @@ def _words(value: Any, key: str) -> str:
 
 
 def _half(value: Any) -> Half:
-    if value == "left":
-        return "left"
-    if value == "right":
-        return "right"
-    raise ValueError(f"{value!r} is neither left nor right")
+    if value not in ("left", "right"):
+        raise ValueError(f"{value!r} is neither left nor right")
+    return "left" if value == "left" else "right"
 
 
 def _joint(path: Path, archive: zipfile.ZipFile, header: Any) -> JointModel | None:
