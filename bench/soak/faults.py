@@ -90,8 +90,7 @@ def _freeze_node(rig: Rig, rng: random.Random) -> None:
 
 def _kill_run(rig: Rig, rng: random.Random) -> None:
     del rng
-    rig.kill()
-    rig.start()
+    rig.kill_and_start()
 
 
 def _kill_subscriber(rig: Rig, rng: random.Random) -> None:

@@ -130,6 +130,7 @@ class Rig:
         self.replay = f"tcp://127.0.0.1:{free_port()}"
         self.proxy = FaultProxy(upstream, seed)
         self.starts = 0
+        self._changing = threading.Lock()  # of the run: a fault and the watch may want to at once
         self._console = folder / f"{name}.log"
         self._toml = folder / f"{name}.toml"
         self._toml.write_text(self._config(), encoding="utf-8")
@@ -202,6 +203,20 @@ class Rig:
     def nodes(self) -> list[int]:
         """Processes of the run's nodes."""
         return [pid for pid in children(self.pid) if b"spawn_main" in command_line(pid)]
+
+    def revive(self) -> bool:
+        """Start a run where there is none, as a service manager does; whether it had to."""
+        with self._changing:
+            if self.alive:
+                return False
+            self.start()
+            return True
+
+    def kill_and_start(self) -> None:
+        """Kill the run and start the next at once."""
+        with self._changing:
+            self.kill()
+            self.start()
 
     def kill(self) -> None:
         """Kill the run, as the kernel does when memory is short."""

@@ -36,9 +36,8 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Look until closed."""
         while not self._over.wait(_EVERY_S):
-            if not self._rig.alive:
+            if self._rig.revive():
                 self.revived += 1
-                self._rig.start()
                 continue
             used, held = usage(self._rig.pid), handles(self._rig.pid)
             if used is not None and held is not None:
