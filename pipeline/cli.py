@@ -13,6 +13,7 @@ from pipeline import (
     cli_code,
     cli_datasets,
     cli_explain,
+    cli_export_events,
     cli_recognition,
     cli_recognition_pictures,
     cli_reliability,
@@ -71,6 +72,7 @@ def subscribe(
 
 
 cli_explain.register(app)
+cli_export_events.register(app)
 cli_datasets.register(app)
 cli_recognition.register(app)
 cli_recognition_pictures.register(app)

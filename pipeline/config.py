@@ -94,6 +94,14 @@ class PublishConfig(_Section):
     high_water_mark: int = Field(10_000, ge=1, description="messages held for a slow subscriber")
 
 
+class LslConfig(_Section):
+    """LabStreamingLayer."""
+
+    enabled: bool = Field(False, description="offer events and curves as LSL streams")
+    curves: bool = Field(True, description="the curves as well; switches publish.curves on")
+    name: str = Field("mespot", min_length=1, description="first word of the streams' names")
+
+
 class GraphConfig(_Section):
     """Queues and supervision."""
 
@@ -144,6 +152,7 @@ class Config(BaseSettings):
     spot: SpotConfig = SpotConfig()  # type: ignore[call-arg]
     classify: ClassifyConfig = ClassifyConfig()  # type: ignore[call-arg]
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
+    lsl: LslConfig = LslConfig()  # type: ignore[call-arg]
     graph: GraphConfig = GraphConfig()  # type: ignore[call-arg]
 
     @field_validator("fps", mode="before")
@@ -172,6 +181,13 @@ class Config(BaseSettings):
     def _gpu_for_something(self) -> Config:
         if self.require_gpu and not self.models:
             raise ValueError("require_gpu: asks for a recogniser on the GPU, but no model is given")
+        return self
+
+    @model_validator(mode="after")
+    def _curves_for_lsl(self) -> Config:
+        if self.lsl.enabled and self.lsl.curves and not self.publish.curves:
+            published = self.publish.model_copy(update={"curves": True})
+            object.__setattr__(self, "publish", published)  # frozen for everybody else
         return self
 
     @property
