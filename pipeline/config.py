@@ -100,6 +100,9 @@ class LslConfig(_Section):
     enabled: bool = Field(False, description="offer events and curves as LSL streams")
     curves: bool = Field(True, description="the curves as well; switches publish.curves on")
     name: str = Field("mespot", min_length=1, description="first word of the streams' names")
+    offset_s: float = Field(
+        0.0, ge=0, lt=10, description="the camera's own delay, light to capture; into the headers"
+    )
 
 
 class GraphConfig(_Section):

@@ -32,6 +32,8 @@ _MOMENTS = ("onset", "apex", "offset")
 _HELD = 10  # frames after which the rate is known
 _FILLED_S = 1.0  # a longer gap is one; readers of XDF split a regular stream there as well
 _DRAIN_S = 3.0  # for what is still on its way when the run is over
+_AT_ONCE_S = 0.0005  # two clocks read within are read at once
+_TRIES = 5
 _SENT_S = 0.5  # for what liblsl has not sent when its outlets close
 
 
@@ -180,7 +182,7 @@ class Outlets:
                 name, "Markers", 1, self._lsl.IRREGULAR_RATE, self._lsl.cf_string,
                 _source_id(stream, "events"),
             )  # fmt: skip
-            _describe(info.desc(), stream, self._clock)
+            _describe(info.desc(), stream, self._config.lsl.offset_s, self._clock)
             channel = info.desc().append_child("channels").append_child("channel")
             channel.append_child_value("label", "event")
             channel.append_child_value("type", "JSON")
@@ -198,7 +200,15 @@ class Outlets:
 
     def _at(self, moment: dict[str, Any]) -> float:
         """``local_clock() - age`` of a moment."""
-        return float(self._lsl.local_clock()) - self._clock.age_s(moment["utc_ns"])
+        before = after = float(self._lsl.local_clock())
+        age = 0.0
+        for _ in range(_TRIES):
+            age = self._clock.age_s(moment["utc_ns"])
+            after = float(self._lsl.local_clock())
+            if after - before < _AT_ONCE_S:
+                break  # nothing came between
+            before = after
+        return (before + after) / 2 - age
 
     def _event(self, message: dict[str, Any]) -> None:
         times = {name: self._at(message[name]) if message[name] else None for name in _MOMENTS}
@@ -213,7 +223,10 @@ class Outlets:
             fps if live_pace else self._lsl.IRREGULAR_RATE, self._lsl.cf_double64,
             _source_id(stream, f"curves/{face}"),
         )  # fmt: skip
-        _describe(info.desc(), stream, self._clock, face=str(face), method=self._config.method)
+        _describe(
+            info.desc(), stream, self._config.lsl.offset_s, self._clock,
+            face=str(face), method=self._config.method,
+        )  # fmt: skip
         channels = info.desc().append_child("channels")
         labels = [(f"AU{au}", "ActionUnit", "matching index") for au in aus]
         for label, kind, unit in [*labels, ("reference", "Reference", "frames")]:
@@ -268,7 +281,7 @@ class _CurvesOutlet:
         if self._last is not None:
             before, pts_before, at_before = self._last
             missing = frame - before - 1
-            if 0 < missing and pts - pts_before <= _FILLED_S:
+            if missing > 0 and pts - pts_before <= _FILLED_S:
                 step = (at - at_before) / (missing + 1)
                 for n in range(1, missing + 1):
                     self.outlet.push_sample([math.nan] * len(sample), at_before + n * step)
@@ -281,14 +294,13 @@ def _source_id(stream: str, what: str) -> str:
     return f"mespot/{platform.node()}/{stream}/{what}"
 
 
-def _describe(desc: Any, stream: str, clock: CaptureClock, **more: str) -> None:
+def _describe(desc: Any, stream: str, offset_s: float, clock: CaptureClock, **more: str) -> None:
     """What XDF's conventions ask for, and how LSL's clock and UTC stand to each other."""
     made = desc.append_child("acquisition")
     made.append_child_value("manufacturer", "mespot")
     made.append_child_value("model", f"mespot {version()}")
     synchronization = desc.append_child("synchronization")
-    for name in ("offset_mean", "offset_rms", "offset_median"):
-        synchronization.append_child_value(name, "0")
+    synchronization.append_child_value("offset_mean", f"{offset_s:g}")
     synchronization.append_child_value("can_drop_samples", "true")
     about = desc.append_child("mespot")
     about.append_child_value("stream", stream)

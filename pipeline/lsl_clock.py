@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 
 _STEP_NS = 5_000_000  # a larger change is UTC being set, a smaller one its slow correction
+_AT_ONCE_NS = 500_000
+_TRIES = 5
 _KEPT = 16
 _NS = 10**9
 
@@ -35,8 +37,14 @@ class CaptureClock:
 
     def observe(self) -> None:
         """Compare the clocks; as often as possible."""
-        now = self._mono_ns()
-        offset = self._utc_ns() - now
+        for _ in range(_TRIES):
+            now = self._mono_ns()
+            offset = self._utc_ns() - now
+            if self._mono_ns() - now < _AT_ONCE_NS:
+                break  # nothing came between
+        else:
+            if self._offsets:
+                return  # too busy to tell a step from a pause; next time
         if not self._offsets:
             self._offsets.append((0, offset))
         elif abs(offset - self._offsets[-1][1]) > _STEP_NS:
