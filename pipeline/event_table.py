@@ -37,6 +37,19 @@ class Ruler:
             return moment.pts
         return (moment.utc_ns - self.start_ns) / _NS
 
+    def milliseconds(self, moment: Moment) -> int:
+        """Where ``moment`` stands in a medium, ms.
+
+        Raises:
+            UserError: before its beginning.
+        """
+        ms = round(self.seconds(moment) * 1000)
+        if ms < 0:
+            raise UserError(
+                f"an event is {-ms / 1000:g} s before the ruler's 0; give an earlier --start"
+            )
+        return ms
+
     @property
     def meaning(self) -> str:
         """The ruler in words."""

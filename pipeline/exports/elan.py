@@ -113,7 +113,7 @@ def _lanes(marks: Sequence[_Mark]) -> list[list[_Mark]]:
 
 def _marks(table: EventTable, apex_ms: int) -> Iterator[_Mark]:
     for number, event in enumerate(table.events, start=1):
-        spans = _Spans(table.ruler, event, number)
+        spans = _Spans(table.ruler, event)
         if event.onset is None or event.offset is None:
             label = f"{event.reason} #{number}"
             yield spans.mark("retracted", "retracted", event.apex, None, label, apex_ms)
@@ -141,19 +141,12 @@ class _Spans(NamedTuple):
 
     ruler: Ruler
     event: EventMessage
-    number: int
 
     def mark(
         self, group: str, tier: str, begin: Moment, end: Moment | None, text: str, least_ms: int
     ) -> _Mark:
-        first = self._ms(begin)
-        last = first + least_ms if end is None else max(self._ms(end), first + least_ms)
+        first = self.ruler.milliseconds(begin)
+        last = first + least_ms
+        if end is not None:
+            last = max(self.ruler.milliseconds(end), last)
         return _Mark(group, tier, self.event.face, first, last, text)
-
-    def _ms(self, moment: Moment) -> int:
-        ms = round(self.ruler.seconds(moment) * 1000)
-        if ms < 0:
-            raise UserError(
-                f"{self.event.id}: {-ms / 1000:g} s before the ruler's 0; give an earlier --start"
-            )
-        return ms

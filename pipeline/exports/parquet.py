@@ -12,7 +12,7 @@ from pipeline.exports.version import version
 
 
 def write_parquet(table: EventTable, path: Path) -> None:
-    """One file, compressed; UTC as time stamps of ns, lists and records nested.
+    """One file, compressed; UTC as time stamps of us, lists and records nested.
 
     Raises:
         UserError: pyarrow is missing, or the file cannot be written.
@@ -26,7 +26,7 @@ def write_parquet(table: EventTable, path: Path) -> None:
     about = {"mespot": version(), "schema": "1", "times": table.ruler.meaning}
     schema = pa.schema(fields, metadata=about)
     arrays = [
-        pa.array(_pairs(table.values(column)), type=entry.type)
+        pa.array(_arrow(column, table.values(column)), type=entry.type)
         for column, entry in zip(table.columns, fields, strict=True)
     ]
     with whole(path) as (part,):
@@ -45,7 +45,7 @@ def _type(pa: Any, column: Column) -> Any:
         "text": pa.string(),
         "integer": pa.int64(),
         "number": pa.float64(),
-        "utc": pa.timestamp("ns", tz="UTC"),
+        "utc": pa.timestamp("us", tz="UTC"),  # ns are not read everywhere
         "list": pa.list_(pa.string()),
     }[column.type]
 
@@ -73,6 +73,12 @@ def _veto(pa: Any) -> Any:
 
 
 _RECORDS = {"au_intervals": _au, "emotions": _reading, "vetoes": _veto}
+
+
+def _arrow(column: Column, values: list[Any]) -> list[Any]:
+    if column.type == "utc":
+        return [None if ns is None else ns // 1000 for ns in values]
+    return [_pairs(value) for value in values]
 
 
 def _pairs(value: Any) -> Any:

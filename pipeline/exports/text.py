@@ -13,7 +13,7 @@ from pipeline.event_table import Column, EventTable, facs, utc_text
 from pipeline.exports.files import whole
 from pipeline.schema import EventMessage
 
-_CUE_S = 1.5  # a micro-expression's cue would be gone before it is read
+_CUE_MS = 1500  # a micro-expression's cue would be gone before it is read
 
 
 def cell(column: Column, value: Any, unknown: str = "") -> str:
@@ -51,20 +51,22 @@ def write_vtt(table: EventTable, path: Path) -> None:
     cues.sort()
     with whole(path) as (part,), part.open("w", encoding="utf-8", newline="\n") as file:
         file.write("WEBVTT\n\nNOTE\nWritten by mespot. Times: " + table.ruler.meaning)
-        file.write(f".\nA cue stays for {_CUE_S:g} s at least; its text has the true times.\n")
+        file.write(
+            f".\nA cue stays for {_CUE_MS / 1000:g} s at least; its text has the true times.\n"
+        )
         for begin, end, name, text in cues:
             file.write(f"\n{name}\n{_clock(begin)} --> {_clock(end)}\n{text}\n")
 
 
-def _cue(event: EventMessage, table: EventTable) -> tuple[float, float, str, str]:
+def _cue(event: EventMessage, table: EventTable) -> tuple[int, int, str, str]:
     assert event.onset is not None and event.offset is not None
-    times = [table.ruler.seconds(moment) for moment in (event.onset, event.apex, event.offset)]
-    begin, _, end = times
-    words = [f"{event.kind} {begin:.3f}–{end:.3f} s", "AU " + "+".join(map(facs, event.aus))]
+    begin, end = (table.ruler.milliseconds(moment) for moment in (event.onset, event.offset))
+    words = [f"{event.kind} {begin / 1000:.3f}–{end / 1000:.3f} s"]
+    words += ["AU " + "+".join(map(facs, event.aus))] if event.aus else []
     words += [event.emotions[0].label] if event.emotions else []
     words += [f"face {event.face}"] if event.face else []
     text = " · ".join(_plain(word) for word in words)
-    return begin, max(end, begin + _CUE_S), _plain(event.id), text
+    return begin, max(end, begin + _CUE_MS), _plain(event.id), text
 
 
 def _plain(text: str) -> str:
@@ -74,6 +76,5 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _clock(seconds: float) -> str:
-    ms = max(round(seconds * 1000), 0)
+def _clock(ms: int) -> str:
     return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
