@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+
+from models.errors import UserError
 
 _MOST = 10_000.0  # frames a second
 
@@ -52,3 +55,35 @@ class FrameRuler:
         if seconds <= self.seconds[0]:
             return self.frames[0] + (seconds - self.seconds[0]) * self.fps
         return float(np.interp(seconds, self.seconds, self.frames))
+
+
+Rulers = Mapping[str, FrameRuler]  # by video
+
+
+@dataclass(frozen=True)
+class Times:
+    """How seconds become frames.
+
+    ``fps`` is what the user said, ``linked`` the rate of the video that a file links to, by its
+    name, ``rulers`` what the files to compare with tell.
+    """
+
+    fps: float | None = None
+    linked: Callable[[Path], float | None] = lambda path: None
+    rulers: Rulers = field(default_factory=dict)
+
+    def ruler(self, path: Path, video: str, named: bool, own: float | None) -> FrameRuler:
+        """The ruler of ``video``.
+
+        Raises:
+            UserError: nothing tells a frame rate.
+        """
+        if self.fps is not None:
+            return FrameRuler(self.fps)
+        if video in self.rulers:
+            return self.rulers[video]
+        if own is not None:
+            return FrameRuler(own)
+        if not named and len(self.rulers) == 1:
+            return next(iter(self.rulers.values()))
+        raise UserError(f"{path}: counts in seconds; give the video's frame rate with --fps")

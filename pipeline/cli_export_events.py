@@ -75,7 +75,7 @@ def export_events(
 
 
 def _start(text: str | None, ruler: str) -> int | None:
-    from pipeline.event_table import utc_ns
+    from pipeline.event_rows import utc_ns
 
     if text is None:
         return None

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from models.coders import Times, meet, read, rulers
+from models.coders import meet, read, rulers
 from models.errors import UserError
-from models.frame_ruler import FrameRuler
+from models.frame_ruler import FrameRuler, Times
 from models.labels import Labels
 
 FPS_HELP = (
@@ -32,16 +32,7 @@ def read_together(paths: Sequence[Path], fps: float | None) -> list[Labels]:
     for path in paths:
         known |= rulers(path)
     times = Times(fps, rate_of_video, known)
-    found = [read(path, times) for path in paths]
-    if len(found) < 2:
-        return found
-    first, *others = found
-    met = [first]
-    for other in others:
-        first, second = meet(first, other)
-        met[0] = first
-        met.append(second)
-    return met
+    return meet([read(path, times) for path in paths])
 
 
 def rate_of_video(path: Path) -> float | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import UserError
-from pipeline.event_table import EventTable, run_of
+from pipeline.event_rows import run_of
+from pipeline.event_table import EventTable
 from pipeline.exports.bids import write_bids
 from pipeline.exports.elan import write_elan
 from pipeline.exports.parquet import write_parquet

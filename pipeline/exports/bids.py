@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.event_table import Column, EventTable, Row, Ruler
+from pipeline.event_rows import Column, Row, Ruler
+from pipeline.event_table import EventTable
 from pipeline.exports.files import whole
 from pipeline.exports.text import cell
 from pipeline.exports.version import version

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 from models.elan import FPS_PROPERTY, STREAM_PROPERTY
 from models.errors import UserError
-from pipeline.event_table import EventTable, Ruler
+from pipeline.event_rows import Ruler
+from pipeline.event_table import EventTable
 from pipeline.exports.files import whole
 from pipeline.exports.version import version
 from pipeline.schema import AUMessage, EventMessage, Moment
 
+_GROUPS = ("kind", "apex", "au", "emotion", "retracted")
 _SIDES = {"both": "", "left": " L", "right": " R"}
 _APEX_MS = 40  # an annotation needs a length; that of a frame where the rate is not known
 
@@ -78,7 +80,7 @@ def _fill(document: Any, marks: Sequence[_Mark]) -> None:
     by_tier: dict[tuple[str, str, int], list[_Mark]] = defaultdict(list)
     for mark in marks:
         by_tier[mark.group, mark.tier, mark.face].append(mark)
-    for group in dict.fromkeys(key[0] for key in by_tier):
+    for group in _GROUPS:
         document.add_linguistic_type(group)
     for (group, tier, face), found in by_tier.items():
         name = f"{tier}@face{face}" if several else tier

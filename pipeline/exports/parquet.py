@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
-from pipeline.event_table import Column, EventTable
+from pipeline.event_rows import Column
+from pipeline.event_table import EventTable
 from pipeline.exports.files import whole
 from pipeline.exports.version import version
 

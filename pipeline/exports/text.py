@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.event_table import Column, EventTable, facs, utc_text
+from pipeline.event_rows import Column, facs, utc_text
+from pipeline.event_table import EventTable
 from pipeline.exports.files import whole
 from pipeline.schema import EventMessage
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 from models import coders, labels
 from models.errors import UserError
 from pipeline.cli import run
+from pipeline.event_columns import AU_COLUMNS, EVENT_COLUMNS
 from pipeline.event_input import Told, read_events
-from pipeline.event_table import Choice, event_table, utc_ns, utc_text
+from pipeline.event_rows import utc_ns, utc_text
+from pipeline.event_table import Choice, event_table
 from pipeline.exports import FORMATS, format_of, write
 from pipeline.schema import EventMessage
 from tests.pipeline.told import START_NS, au, final, phase, session
@@ -339,6 +342,34 @@ def test_a_cues_text_means_nothing_to_the_player(events: Path) -> None:
     odd = final(1, 3, 5, 9, emotions=[Reading("x", "a <b>\n\n--> & c")])
     text = export(write_events(events, [odd]), "a.vtt").read_text(encoding="utf-8")
     assert "a &lt;b&gt; --&gt; &amp; c" in text
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.vtt", "a.tsv", "a.eaf"])
+def test_a_run_without_events_has_files_without_rows(events: Path, name: str) -> None:
+    out = export(write_events(events, []), name)
+    if name != "a.vtt":
+        assert coders.read(out).truth == ()
+
+
+def test_the_example_of_the_page_runs(events: Path, monkeypatch, capsys) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lab.md").read_text(encoding="utf-8")
+    (example,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.S) if "Counter" in b)
+    export(events, "events.csv")
+    monkeypatch.chdir(events.parent)
+    capsys.readouterr()
+    exec(compile(example, "lab.md", "exec"), {})
+    out = capsys.readouterr().out.splitlines()
+    assert "('micro', 'surprise'): 1" in out[0]
+    assert float(out[1]) == pytest.approx(2.0)
+
+
+def test_every_column_and_option_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lab.md").read_text(encoding="utf-8")
+    for column in (*EVENT_COLUMNS, *AU_COLUMNS):
+        if not column.name.endswith(("_s", "_frame", "_utc")) or column.name == "duration_s":
+            assert f"`{column.name}`" in page, column.name
+    for known in FORMATS.values():
+        assert f"| `{known.suffix}` | `{known.name}` |" in page
 
 
 # --- which, and on which ruler
