@@ -59,9 +59,11 @@ class CaptureClock:
 
     def age_s(self, captured_utc_ns: int) -> float:
         """Seconds since a capture at ``captured_utc_ns``; not below 0."""
-        captured = captured_utc_ns - self._offsets[0][1]
+        now = until = self._mono_ns()
+        captured = captured_utc_ns - self._offsets[-1][1]
         for since, offset in reversed(self._offsets):
-            if captured_utc_ns - offset >= since:
+            if since <= captured_utc_ns - offset <= until:
                 captured = captured_utc_ns - offset
                 break
-        return max(self._mono_ns() - captured, 0) / _NS
+            until = since
+        return max(now - captured, 0) / _NS
