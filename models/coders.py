@@ -40,7 +40,7 @@ def read(path: Path, times: Times = _NO_RATE) -> Labels:
     """
     if path.is_dir():
         return labels.read(path)
-    if path.suffix.lower() == ".eaf" or _begins_as_xml(path):
+    if _is_document(path):
         document = read_eaf(path)
         rates = (times.linked(path.parent / name) for name in document.media)
         own = document.fps or next(filter(None, rates), None)
@@ -119,7 +119,9 @@ def _of_tiers(document: Document, layout: labels.Layout, times: Times, own: floa
     )
 
 
-def _begins_as_xml(path: Path) -> bool:
+def _is_document(path: Path) -> bool:
+    if path.suffix.lower() == ".eaf":
+        return True
     try:
         with path.open("rb") as file:
             return file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
@@ -135,7 +137,7 @@ def _moments(path: Path, points: dict[str, set[tuple[int, float]]]) -> None:
         for line in path.read_text(encoding="utf-8-sig").split("\n"):
             _of_event(line, points)
         return
-    table = read_table(path)
+    table = None if _is_document(path) else read_table(path)
     if table is None or not table.header_is((*EXPORT, "onset_s")):
         return
     for _, row in table.rows[1:]:

@@ -18,6 +18,8 @@ from models.errors import UserError
 
 FPS_PROPERTY = "mespot-fps"
 STREAM_PROPERTY = "mespot-stream"
+BEGIN_PROPERTY = "mespot-begin-s"  # source time at the document's 0, where that is elsewhere
+NO_BEGIN = "none"  # it is not one time: the document follows another clock
 LARGEST = 64 * 2**20  # bytes of a document
 _CHUNK = 2**16
 _TIME = re.compile(r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)")
@@ -67,6 +69,8 @@ def read_eaf(path: Path) -> Document:
     """
     root = _root(path)
     media, origin = _media(path, root)
+    begin = _number(path, root, BEGIN_PROPERTY, "follows another clock than the video's frames")
+    origin = origin if begin is None else begin
     slots = _slots(path, root)
     found: dict[str, Annotation] = {}
     references: dict[str, tuple[ElementTree.Element, str, ElementTree.Element]] = {}
@@ -143,16 +147,24 @@ def _slots(path: Path, root: ElementTree.Element) -> dict[str, float | None]:
 
 
 def _fps(path: Path, root: ElementTree.Element) -> float | None:
-    text = _property(root, FPS_PROPERTY)
+    fps = _number(path, root, FPS_PROPERTY, "is no frame rate")
+    if fps is not None and not 0 < fps <= 10_000:
+        raise UserError(f"{path}: property {FPS_PROPERTY} '{fps:g}' is no frame rate")
+    return fps
+
+
+def _number(path: Path, root: ElementTree.Element, name: str, wrong: str) -> float | None:
+    """A property of mespot's that is a number."""
+    text = _property(root, name)
     if text is None:
         return None
     try:
-        fps = float(text)
+        value = float(text)
     except ValueError:
-        fps = math.nan
-    if not 0 < fps <= 10_000:
-        raise UserError(f"{path}: property {FPS_PROPERTY} {text!r} is no frame rate")
-    return fps
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{path}: property {name} {text!r} {wrong}")
+    return value
 
 
 def _property(root: ElementTree.Element, name: str) -> str | None:

@@ -27,7 +27,8 @@ from pipeline.messages import Report
 from pipeline.sockets import Socket
 
 _POLL_MS = 100
-_TOPICS = (b"event.", b"curves.", b"state.")
+_QUIET_MS = 500  # after the run: nothing more is on its way
+_TOPICS = (b"event.", b"curves.")
 _MOMENTS = ("onset", "apex", "offset")
 _HELD = 10  # frames after which the rate is known
 _FILLED_S = 1.0  # a longer gap is one; readers of XDF split a regular stream there as well
@@ -109,13 +110,12 @@ class LslBridge:
             while time.monotonic() < deadline:
                 link = self._join(context, link, joined)
                 self._offer()
-                if link is not None and link.poll(_POLL_MS):
-                    _, body = link.recv_multipart()
-                    message = msgspec.msgpack.decode(body)
-                    self._outlets.push(message)
-                    if self._over.is_set() and message.get("state") == "ended":
-                        break
-                if self._over.is_set() and deadline == math.inf:
+                over = self._over.is_set()
+                if link is not None and link.poll(_QUIET_MS if over else _POLL_MS):
+                    self._outlets.push(msgspec.msgpack.decode(link.recv_multipart()[1]))
+                elif over:
+                    break
+                if over and deadline == math.inf:
                     deadline = time.monotonic() + _DRAIN_S
         finally:
             if link is not None:

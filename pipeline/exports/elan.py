@@ -10,9 +10,10 @@ import mimetypes
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
-from models.elan import FPS_PROPERTY, STREAM_PROPERTY
+from models.elan import BEGIN_PROPERTY, FPS_PROPERTY, NO_BEGIN, STREAM_PROPERTY
 from models.errors import UserError
 from pipeline.event_rows import Ruler
 from pipeline.event_table import EventTable
@@ -22,6 +23,7 @@ from pipeline.schema import AUMessage, EventMessage, Moment
 
 _GROUPS = ("kind", "apex", "au", "emotion", "retracted")
 _SIDES = {"both": "", "left": " L", "right": " R"}
+_APART_S = 0.1  # a webcam's pace against UTC; a replay at another pace is seconds apart
 _APEX_MS = 40  # an annotation needs a length; that of a frame where the rate is not known
 
 
@@ -55,6 +57,8 @@ def write_elan(table: EventTable, path: Path, media: Path | None = None) -> None
     if table.streams:
         document.add_property(STREAM_PROPERTY, table.streams[0])
     document.add_property("mespot-times", table.ruler.meaning)
+    if table.ruler.name != "pts":
+        document.add_property(BEGIN_PROPERTY, _begin(table))
     document.header = {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"}
     if media is not None:
         _link(document, media, path)
@@ -63,6 +67,21 @@ def write_elan(table: EventTable, path: Path, media: Path | None = None) -> None
     with whole(path) as (part,):
         _in_order(document)
         document.to_file(str(part))
+
+
+def _begin(table: EventTable) -> str:
+    """Source time at the ruler's 0, s; where the two keep no distance, there is no such time."""
+    distances = [
+        moment.pts - table.ruler.seconds(moment)
+        for event in table.events
+        for moment in (event.onset, event.apex, event.offset)
+        if moment is not None
+    ]
+    if not distances:
+        return "0"
+    if max(distances) - min(distances) > _APART_S:
+        return NO_BEGIN
+    return f"{median(distances):.6f}"
 
 
 def _link(document: Any, media: Path, path: Path) -> None:

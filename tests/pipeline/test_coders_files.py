@@ -434,7 +434,10 @@ def test_entities_never_grow_and_files_are_never_opened(write: Write, tmp_path: 
 
 def test_a_document_without_end_is_not_read_whole(write: Write, monkeypatch) -> None:
     monkeypatch.setattr(elan, "LARGEST", 100_000)
-    assert "larger than" in refusal(write("a.eaf", eaf(ONE, "<A/>" * 50_000)))
+    file = write("a.eaf", eaf(ONE, "<A/>" * 50_000))
+    assert "larger than" in refusal(file)
+    monkeypatch.setattr("models.labels.text_of", None)  # which would read all of it
+    assert coders.rulers(file) == {}
 
 
 @pytest.mark.parametrize(

@@ -405,6 +405,25 @@ def test_utc_counts_from_the_first_frame_or_from_another_recording(events: Path)
     )
 
 
+def test_a_document_on_another_recordings_clock_is_read_back_to_the_same_frames(
+    events: Path,
+) -> None:
+    start = utc_text(START_NS - 42_500_000_000)
+    out = export(events, "a.eaf", "--ruler", "utc", "--start", start)
+    assert 'TIME_VALUE="44100"' in out.read_text(encoding="utf-8")  # 42.5 s before frame 48
+    there = labels.read(events).predictions
+    assert _intervals(coders.read(out).truth) == _intervals(there)
+
+
+def test_a_document_of_another_pace_is_not_read_as_frames(events: Path) -> None:
+    one = final(1, 30, 40, 50)
+    late = msgspec.structs.replace(one.apex, utc_ns=one.apex.utc_ns + 2 * 10**9)
+    write_events(events, [msgspec.structs.replace(one, apex=late)])
+    out = export(events, "a.eaf", "--ruler", "utc")
+    with pytest.raises(UserError, match="follows another clock"):
+        coders.read(out)
+
+
 def test_elan_and_webvtt_have_no_time_before_0(events: Path, capsys) -> None:
     late = ["--ruler", "utc", "--start", "2026-05-04T10:00:00Z"]
     assert "earlier --start" in refused_after(capsys, events, "a.eaf", *late)
