@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import coders, elan
@@ -225,6 +225,7 @@ spans = st.tuples(st.integers(0, 200), st.integers(1, 60), st.integers(1, 28))
 
 
 @given(st.lists(spans, max_size=8))
+@settings(deadline=None)
 def test_fusion_is_that_of_the_method(marks: list[tuple[int, int, int]]) -> None:
     notes = tuple(
         Annotation(f"AU{code}", "", f"annotation a{n}", begin / 10, (begin + length) / 10, "")
@@ -465,6 +466,7 @@ def test_a_malformed_table_is_refused_in_one_line(
 
 
 @given(st.binary(max_size=120), st.sampled_from(("x.eaf", "x.csv", "x.tsv", "x.txt")))
+@settings(deadline=None)
 def test_no_bytes_end_in_a_traceback(tmp_path_factory, content: bytes, name: str) -> None:
     path = tmp_path_factory.mktemp("any") / name
     path.write_bytes(content)
@@ -484,6 +486,7 @@ words = st.sampled_from(
 
 
 @given(st.lists(words, max_size=40), st.sampled_from(("x.csv", "x.tsv")))
+@settings(deadline=None)
 def test_no_table_ends_in_a_traceback(tmp_path_factory, pieces: list[str], name: str) -> None:
     path = tmp_path_factory.mktemp("any") / name
     path.write_text("".join(pieces), encoding="utf-8")
@@ -497,6 +500,7 @@ cuts = st.tuples(st.integers(0, 2000), st.integers(0, 60), st.text("<>\"a1=/ &;'
 
 
 @given(st.lists(cuts, min_size=1, max_size=4))
+@settings(deadline=None)
 def test_no_damaged_document_ends_in_a_traceback(tmp_path_factory, damages) -> None:
     text = eaf(CODER, MEDIA.format("clip.mp4", ""))
     for place, length, instead in damages:
