@@ -28,7 +28,9 @@ from models.errors import UserError
 from models.evaluate import Kind, Labelled
 from models.files import read_text
 
-Layout = Literal["csv", "table", "predictions", "events", "truth"]
+Layout = Literal[
+    "csv", "table", "predictions", "events", "truth", "eaf", "elan-text", "export", "seconds"
+]  # the last four are those of ``models.coders``
 
 _NUMBER = re.compile(r"-?[0-9]{1,9}(\.0*)?")
 _AU = re.compile(r"[LRABT]?([0-9]{1,2})[A-E]?", re.IGNORECASE)
@@ -59,6 +61,8 @@ class Labels:
     truth: tuple[Labelled, ...]
     predictions: tuple[Labelled, ...]
     videos: frozenset[str]  # every video named, also those without an interval
+    notes: tuple[str, ...] = ()  # what the reader has to say of it
+    named: bool = True  # False: the video is called by the file's own name
 
 
 def read(path: Path) -> Labels:
@@ -69,7 +73,7 @@ def read(path: Path) -> Labels:
     """
     if path.is_dir():
         return _folder(path)
-    text = read_text(path, _WHAT)
+    text = text_of(path)
     if text.lstrip()[:1] in {"{", "["} or path.suffix in {".jsonl", ".json"}:
         return _json(path, text)
     rows = list(_rows(path, text))
@@ -111,6 +115,23 @@ def _one(
     return Labels(path, layout, tuple(items), tuple(items), named)
 
 
+def text_of(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is not UTF-8.
+    """
+    return read_text(path, _WHAT)
+
+
+def stream_name(video: str) -> str:
+    """The name that mespot gives the stream of a video file; other names stay."""
+    file = PurePosixPath(video)
+    if file.suffix.lower() not in _VIDEO_SUFFIXES:
+        return video
+    return _UNSAFE.sub("-", file.stem).strip("-") or "stream"
+
+
 def _stream_names(path: Path, videos: Iterable[str]) -> dict[str, str]:
     """Video files by the name that mespot gives their stream; other names stay.
 
@@ -121,9 +142,7 @@ def _stream_names(path: Path, videos: Iterable[str]) -> dict[str, str]:
     taken: dict[str, str] = {}
     for video in videos:
         _video(video, lambda text: UserError(f"{path}: {text}"))
-        stem, suffix = PurePosixPath(video).stem, PurePosixPath(video).suffix
-        is_file = suffix.lower() in _VIDEO_SUFFIXES
-        names[video] = (_UNSAFE.sub("-", stem).strip("-") or "stream") if is_file else video
+        names[video] = stream_name(video)
         first = taken.setdefault(names[video], video)
         if first != video:
             raise UserError(f"{path}: {first!r} and {video!r} are one stream's name; rename one")
@@ -177,7 +196,7 @@ def _plain_row(cells: Row, spot: Spot) -> Labelled:
         _maybe(cells["onset"], "onset", spot),
         _maybe(cells["offset"], "offset", spot) or 0,
         _maybe(cells.get("apex", ""), "apex", spot),
-        _named_kind(cells.get("kind", ""), spot),
+        named_kind(cells.get("kind", ""), spot),
         plain_aus(cells.get("aus", ""), spot),
         _emotion(cells.get("emotion", ""), spot),
     )
@@ -191,9 +210,9 @@ def _table_row(cells: Row, spot: Spot) -> Labelled:
     return _labelled(
         spot,
         cells["video_name"],
-        _frame(cells["start_frame"], "start_frame", spot) or None,
-        _frame(cells["end_frame"], "end_frame", spot),
-        _frame(apex, "apex_frame", spot) or None,
+        frame_number(cells["start_frame"], "start_frame", spot) or None,
+        frame_number(cells["end_frame"], "end_frame", spot),
+        frame_number(apex, "apex_frame", spot) or None,
         _TYPES[cells["type_idx"]],
         _numbers(cells["au"]),
     )
@@ -227,7 +246,7 @@ def _span(video: str, borders: Sequence[str], spot: Spot) -> Labelled | None:
     if not any(borders):
         return None
     onset, offset = (
-        _frame(cell, name, spot) for name, cell in zip(("start", "end"), borders, strict=True)
+        frame_number(cell, name, spot) for name, cell in zip(("start", "end"), borders, strict=True)
     )
     if offset == 0:
         raise spot("end 0; this layout holds no row without its borders")
@@ -289,7 +308,7 @@ def _truth_event(video: str, event: Any, spot: Spot) -> Labelled:
         _json_frame(event.get("onset"), "onset", spot),
         _json_frame(event.get("offset"), "offset", spot),
         None if event.get("apex") is None else _json_frame(event["apex"], "apex", spot),
-        _named_kind(event.get("kind") or "", spot),
+        named_kind(event.get("kind") or "", spot),
         tuple(sorted(set(aus))),
     )
 
@@ -345,7 +364,7 @@ def _final(event: dict[str, Any], spot: Spot) -> Labelled:
         onset,
         offset,
         apex,
-        _named_kind(named, spot),
+        named_kind(named, spot),
         aus,
         _first_label(event.get("emotions", []), spot),
     )
@@ -383,7 +402,8 @@ def _json_frame(value: Any, name: str, spot: Spot) -> int:
     return int(value)
 
 
-def _frame(cell: str, name: str, spot: Spot) -> int:
+def frame_number(cell: str, name: str, spot: Spot) -> int:
+    """A frame number; ``spot`` words what is none."""
     if not _NUMBER.fullmatch(cell):
         raise spot(f"{name} {cell!r} is not a frame number")
     number = int(cell.partition(".")[0])
@@ -394,10 +414,11 @@ def _frame(cell: str, name: str, spot: Spot) -> int:
 
 def _maybe(cell: str, name: str, spot: Spot) -> int | None:
     """A frame number, or None for an empty cell."""
-    return _frame(cell, name, spot) if cell else None
+    return frame_number(cell, name, spot) if cell else None
 
 
-def _named_kind(text: Any, spot: Spot) -> Kind | None:
+def named_kind(text: Any, spot: Spot) -> Kind | None:
+    """A kind by its name, None by an empty one; ``spot`` words anything else."""
     if text == "":
         return None
     if not isinstance(text, str) or text.lower() not in _KINDS:

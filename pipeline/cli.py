@@ -14,6 +14,7 @@ from pipeline import (
     cli_code,
     cli_datasets,
     cli_explain,
+    cli_export_events,
     cli_keys,
     cli_recognition,
     cli_recognition_pictures,
@@ -98,6 +99,7 @@ def subscribe(
 
 cli_explain.register(app)
 cli_keys.register(app)
+cli_export_events.register(app)
 cli_datasets.register(app)
 cli_recognition.register(app)
 cli_recognition_pictures.register(app)

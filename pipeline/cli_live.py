@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import UserError
 from pipeline.redaction import holds_secret, redacted
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from pipeline.graph import Graph
+    from pipeline.lsl import LslBridge
+    from pipeline.messages import Report
 
 _LONGEST_LINE = 2000
 _SOURCE_HELP = (
@@ -98,6 +104,10 @@ def live(
             "--insecure", help="Let everybody who reaches the event socket listen, without a key."
         ),
     ] = None,
+    lsl: Annotated[
+        bool,
+        typer.Option("--lsl", help="Offer events and curves as LabStreamingLayer streams."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
@@ -124,6 +134,7 @@ def live(
         method=method,
         spot=None if calibrate is None else {"calibrate_s": calibrate},
         security=None if insecure is None else {"insecure": insecure},
+        lsl={"enabled": True} if lsl else None,
     )
     if source is not None and holds_secret(source):
         typer.echo(_SEEN, err=True)
@@ -132,10 +143,28 @@ def live(
     from pipeline.node import is_live
 
     screen = Screen(quiet, verbose, is_live(settings.source))
-    graph = Graph(settings, screen.on_report)
+    bridge = _lsl_bridge(settings) if settings.lsl.enabled else None
+
+    def on_report(report: Report, graph: Graph) -> None:
+        if bridge is not None:
+            bridge.on_report(report)
+        screen.on_report(report, graph)
+
+    graph = Graph(settings, on_report)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, graph.on_signal)
-    screen.summary(graph.run())
+    try:
+        summary = graph.run()
+    finally:
+        if bridge is not None:
+            bridge.close()
+    screen.summary(summary)
+
+
+def _lsl_bridge(settings: Config) -> LslBridge:
+    from pipeline.lsl import LslBridge
+
+    return LslBridge(settings, lambda text: typer.echo(f"mespot: {text}", err=True))
 
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from models.errors import UserError
-from models.labels import Labels, read
+from models.labels import Labels
 from models.reliability import (
     FORMULAS,
     CodeSet,
@@ -27,6 +27,7 @@ from models.reliability import (
     reliability,
 )
 from pipeline.cli_code import columns
+from pipeline.coders_files import FPS_HELP, read_together
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +40,7 @@ def agreement(
         list[Path],
         typer.Argument(
             help="One file a coder: a CSV with video,onset,offset and, where coded, aus and "
-            "emotion; or the tool's own events."
+            "emotion; an ELAN file (docs/lab.md); or the tool's own events."
         ),
     ],
     formula: Annotated[
@@ -49,6 +50,7 @@ def agreement(
     shared_videos: Annotated[
         bool, typer.Option("--shared-videos", help="Leave out videos that a file does not name.")
     ] = False,
+    fps: Annotated[float | None, typer.Option(help=FPS_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Agreement of two or more coders: reliability R and kappa, for AUs and emotions."""
@@ -57,7 +59,7 @@ def agreement(
     chosen = [name for name in FORMULAS if name == formula]
     if not chosen:
         raise UserError(f"--formula {formula}: one of {', '.join(FORMULAS)}")
-    coders = [_coder(file) for file in files]
+    coders = [_coder(labels) for labels in read_together(files, fps)]
     in_all = frozenset.intersection(*(coder.videos for coder in coders))
     if not in_all:
         raise UserError(f"no video is in all of {', '.join(map(str, files))}")
@@ -66,7 +68,12 @@ def agreement(
     found = expressions(kept, iou)
     report = {
         "coders": [
-            {"path": str(coder.path), "layout": coder.layout, "expressions": len(items)}
+            {
+                "path": str(coder.path),
+                "layout": coder.layout,
+                "notes": list(coder.notes),
+                "expressions": len(items),
+            }
             for coder, items in zip(coders, kept, strict=True)
         ],
         "videos": len(videos),
@@ -86,9 +93,9 @@ def agreement(
     typer.echo(json.dumps(report, indent=2) if as_json else "\n".join(_text(report)))
 
 
-def _coder(path: Path) -> Labels:
+def _coder(labels: Labels) -> Labels:
     """A coder's file: one list of intervals with both borders."""
-    labels = read(path)
+    path = labels.path
     if labels.layout == "predictions":
         raise UserError(f"{path}: a predictions file holds two sides; give one file a coder")
     for item in labels.truth:
@@ -157,7 +164,8 @@ def _text(report: dict[str, Any]) -> list[str]:
     lines = []
     for number, coder in enumerate(report["coders"], start=1):
         counted = f"{coder['expressions']} expressions"
-        lines.append(f"coder {number}      {coder['path']} ({coder['layout']}): {counted}")
+        about = "; ".join([coder["layout"], *coder["notes"]])
+        lines.append(f"coder {number}      {coder['path']} ({about}): {counted}")
     marked = ", ".join(f"{count} by {n}" for n, count in report["marked_by"].items())
     lines.append(
         f"videos       {report['videos']}, of which {report['videos_in_all']} are in every file"

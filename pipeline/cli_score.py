@@ -29,7 +29,8 @@ from models.evaluate import (
     matched,
     table,
 )
-from models.labels import Labels, read
+from models.labels import Labels
+from pipeline.coders_files import FPS_HELP, read_together
 
 _RULE = re.compile(r"(<?)([0-9]{1,6}(?:\.[0-9]+)?)")
 _COLUMNS = ("truth", "spotted", "TP", "FP", "FN", "precision", "recall", "F1")
@@ -46,6 +47,7 @@ def score(
         Path,
         typer.Argument(
             help="Spotted intervals: a file that --out wrote, a folder of those, or a table. "
+            "Either may be a coder's ELAN file (docs/lab.md). "
             "A predictions file that holds both may stand in both places."
         ),
     ],
@@ -64,12 +66,13 @@ def score(
     by_duration: Annotated[
         bool, typer.Option("--by-duration", help="Apply --micro to labelled rows, too.")
     ] = False,
+    fps: Annotated[float | None, typer.Option(help=FPS_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Score PREDICTIONS against TRUTH: totals, precision, recall, F1, and who would disagree."""
     chosen = _protocol(protocol, micro, by_duration)
     thresholds = _thresholds(iou or THRESHOLDS)
-    true, spotted = read(truth), read(predictions)
+    true, spotted = read_together([truth, predictions], fps)
     _share_videos(true, spotted)
     _kinds_known(chosen, true.path, true.truth)
     _kinds_known(chosen, spotted.path, spotted.predictions)
@@ -171,6 +174,7 @@ def _source(labels: Labels, intervals: int) -> dict[str, Any]:
     return {
         "path": str(labels.path),
         "layout": labels.layout,
+        "notes": list(labels.notes),
         "intervals": intervals,
         "videos": len(labels.videos),
     }
@@ -210,7 +214,7 @@ def _text(report: dict[str, Any], scores: Sequence[Score], others: dict[str, Sco
     for side in ("truth", "predictions"):
         source = report[side]
         lines.append(
-            f"{side:<12}{source['path']} ({source['layout']}): "
+            f"{side:<12}{source['path']} ({'; '.join([source['layout'], *source['notes']])}): "
             f"{source['intervals']} intervals in {source['videos']} videos"
         )
     lines.append(

@@ -146,6 +146,17 @@ class LogConfig(_Section):
     )
 
 
+class LslConfig(_Section):
+    """LabStreamingLayer."""
+
+    enabled: bool = Field(False, description="offer events and curves as LSL streams")
+    curves: bool = Field(True, description="the curves as well; switches publish.curves on")
+    name: str = Field("mespot", min_length=1, description="first word of the streams' names")
+    offset_s: float = Field(
+        0.0, ge=0, lt=10, description="the camera's own delay, light to capture; into the headers"
+    )
+
+
 class GraphConfig(_Section):
     """Queues and supervision."""
 
@@ -235,6 +246,7 @@ class Config(BaseSettings):
     classify: ClassifyConfig = ClassifyConfig()  # type: ignore[call-arg]
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
     log: LogConfig = LogConfig()  # type: ignore[call-arg]
+    lsl: LslConfig = LslConfig()  # type: ignore[call-arg]
     graph: GraphConfig = GraphConfig()  # type: ignore[call-arg]
     security: SecurityConfig = SecurityConfig()  # type: ignore[call-arg]
     clips: ClipsConfig = ClipsConfig()  # type: ignore[call-arg]
@@ -280,6 +292,13 @@ class Config(BaseSettings):
             raise ValueError(
                 "clips.folder: clips need transport inproc, where images stay in one process"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _curves_for_lsl(self) -> Config:
+        if self.lsl.enabled and self.lsl.curves and not self.publish.curves:
+            published = self.publish.model_copy(update={"curves": True})
+            object.__setattr__(self, "publish", published)  # frozen for everybody else
         return self
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:

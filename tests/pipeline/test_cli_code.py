@@ -293,6 +293,7 @@ def test_the_tools_own_events_are_a_coder_with_its_primary_readings(capsys, writ
     assert report["coders"][1] | {"path": ""} == {
         "path": "",
         "layout": "events",
+        "notes": [],
         "expressions": 3,
     }
     assert report["emotions"]["R"] == 1

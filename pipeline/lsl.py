@@ -1,0 +1,309 @@
+"""LabStreamingLayer: events as markers and matching curves as a regular stream (docs/lab.md).
+
+A bridge, not a node: a thread that subscribes to the event socket as anybody may. It can be
+late, fail or hang without the pipeline noticing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import msgspec
+import zmq
+
+from models.errors import UserError
+from pipeline import sockets
+from pipeline.config import Config
+from pipeline.exports.version import version
+from pipeline.lsl_clock import CaptureClock
+from pipeline.messages import Report
+from pipeline.sockets import Socket
+
+_POLL_MS = 100
+_QUIET_MS = 500  # after the run: nothing more is on its way
+_TOPICS = (b"event.", b"curves.")
+_MOMENTS = ("onset", "apex", "offset")
+_HELD = 10  # frames after which the rate is known
+_FILLED_S = 1.0  # a longer gap is one; readers of XDF split a regular stream there as well
+_DRAIN_S = 3.0  # for what is still on its way when the run is over
+_AT_ONCE_S = 0.0005  # two clocks read within are read at once
+_TRIES = 5
+_SENT_S = 0.5  # for what liblsl has not sent when its outlets close
+
+
+def load() -> Any:
+    """The module ``pylsl``, with liblsl behind it.
+
+    Raises:
+        UserError: either is missing or does not load.
+    """
+    try:
+        import pylsl
+    except (ImportError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--lsl needs pylsl ({reason}): pip install 'mespot[lab]'") from None
+    return pylsl
+
+
+class LslBridge:
+    """From the event socket to LSL, in a thread of its own.
+
+    Args:
+        config: of the run.
+        note: told once why the bridge ended early.
+
+    Raises:
+        UserError: pylsl is missing.
+    """
+
+    def __init__(self, config: Config, note: Callable[[str], None] = lambda text: None) -> None:
+        self._outlets = Outlets(load(), config)
+        self._note = note
+        self._addresses: SimpleQueue[str] = SimpleQueue()
+        self._streams: SimpleQueue[str] = SimpleQueue()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def on_report(self, report: Report) -> None:
+        """Learn from a node's report where the events are, and what the stream is called."""
+        if report.kind == "ready" and report.node == "publish":
+            self.connect(report.text)
+        elif report.kind == "ready" and report.node == "capture":
+            self.announce(report.text.partition("\t")[0])
+
+    def announce(self, stream: str) -> None:
+        """Offer the marker stream before the first event, so that recorders find it."""
+        self._streams.put(stream)
+
+    def connect(self, address: str) -> None:
+        """Subscribe to ``address``; more than one where the publishing node began again."""
+        self._addresses.put(address)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="lsl", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Send what was published, then take the streams away."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2 * _DRAIN_S)
+
+    def _run(self) -> None:
+        try:
+            with zmq.Context() as context:
+                self._pump(context)
+        except Exception as error:  # noqa: BLE001  whatever liblsl raises must not end the run
+            self._note(f"LSL ended: {type(error).__name__}: {error}")
+
+    def _pump(self, context: zmq.Context[Any]) -> None:
+        link: Socket | None = None
+        joined: set[str] = set()
+        deadline = math.inf
+        try:
+            while time.monotonic() < deadline:
+                link = self._join(context, link, joined)
+                self._offer()
+                over = self._over.is_set()
+                if link is not None and link.poll(_QUIET_MS if over else _POLL_MS):
+                    self._outlets.push(msgspec.msgpack.decode(link.recv_multipart()[1]))
+                elif over:
+                    break
+                if over and deadline == math.inf:
+                    deadline = time.monotonic() + _DRAIN_S
+        finally:
+            if link is not None:
+                link.close()
+            self._outlets.close()
+
+    def _join(
+        self, context: zmq.Context[Any], link: Socket | None, joined: set[str]
+    ) -> Socket | None:
+        try:
+            address = self._addresses.get_nowait()
+        except Empty:
+            return link
+        if address in joined:
+            return link
+        joined.add(address)
+        if link is not None:
+            link.connect(address)
+            return link
+        link = sockets.listen(context, address, _TOPICS[0])
+        for topic in _TOPICS[1:]:
+            link.setsockopt(zmq.SUBSCRIBE, topic)
+        return link
+
+    def _offer(self) -> None:
+        try:
+            self._outlets.markers(self._streams.get_nowait())
+        except Empty:
+            return
+
+
+class Outlets:
+    """The LSL streams of one run.
+
+    Args:
+        pylsl: the module.
+        config: of the run.
+        clock: of captures; by default this machine's.
+    """
+
+    def __init__(self, pylsl: Any, config: Config, clock: CaptureClock | None = None) -> None:
+        self._lsl = pylsl
+        self._config = config
+        self._clock = clock or CaptureClock()
+        self._markers: dict[str, Any] = {}
+        self._curves: dict[tuple[str, int], _CurvesOutlet] = {}
+
+    def push(self, message: dict[str, Any]) -> None:
+        """One message of the event socket."""
+        self._clock.observe()
+        if message["type"] == "event":
+            self._event(message)
+        elif message["type"] == "curves" and self._config.lsl.curves:
+            key = (message["stream"], message["face"])
+            if key not in self._curves:
+                self._curves[key] = _CurvesOutlet(self._make_curves)
+            self._curves[key].push(message, self._at(message["at"]))
+
+    def markers(self, stream: str) -> Any:
+        """The outlet of ``stream``'s events, made when it is first asked for."""
+        if stream not in self._markers:
+            name = f"{self._config.lsl.name} {stream} events"
+            info = self._lsl.StreamInfo(
+                name, "Markers", 1, self._lsl.IRREGULAR_RATE, self._lsl.cf_string,
+                _source_id(stream, "events"),
+            )  # fmt: skip
+            _describe(info.desc(), stream, self._config.lsl.offset_s, self._clock)
+            channel = info.desc().append_child("channels").append_child("channel")
+            channel.append_child_value("label", "event")
+            channel.append_child_value("type", "JSON")
+            channel.append_child_value("unit", "docs/protocol.md, schema 1")
+            self._markers[stream] = self._lsl.StreamOutlet(info)
+        return self._markers[stream]
+
+    def close(self) -> None:
+        """Take the streams away, once what was pushed is sent."""
+        outlets = [*self._markers.values(), *(c.outlet for c in self._curves.values() if c.outlet)]
+        if any(outlet.have_consumers() for outlet in outlets):
+            time.sleep(_SENT_S)
+        self._markers.clear()
+        self._curves.clear()
+
+    def _at(self, moment: dict[str, Any]) -> float:
+        """``local_clock() - age`` of a moment."""
+        before = after = float(self._lsl.local_clock())
+        age = 0.0
+        for _ in range(_TRIES):
+            age = self._clock.age_s(moment["utc_ns"])
+            after = float(self._lsl.local_clock())
+            if after - before < _AT_ONCE_S:
+                break  # nothing came between
+            before = after
+        return (before + after) / 2 - age
+
+    def _event(self, message: dict[str, Any]) -> None:
+        times = {name: self._at(message[name]) if message[name] else None for name in _MOMENTS}
+        text = json.dumps(message | {"lsl": times}, ensure_ascii=False, separators=(",", ":"))
+        self.markers(message["stream"]).push_sample([text], times["apex"])
+
+    def _make_curves(self, message: dict[str, Any], fps: float) -> Any:
+        stream, face, aus = message["stream"], message["face"], message["aus"]
+        live_pace = self._config.fps != "max"
+        info = self._lsl.StreamInfo(
+            f"{self._config.lsl.name} {stream} curves face {face}", "FACS", len(aus) + 1,
+            fps if live_pace else self._lsl.IRREGULAR_RATE, self._lsl.cf_double64,
+            _source_id(stream, f"curves/{face}"),
+        )  # fmt: skip
+        _describe(
+            info.desc(), stream, self._config.lsl.offset_s, self._clock,
+            face=str(face), method=self._config.method,
+        )  # fmt: skip
+        channels = info.desc().append_child("channels")
+        labels = [(f"AU{au}", "ActionUnit", "matching index") for au in aus]
+        for label, kind, unit in [*labels, ("reference", "Reference", "frames")]:
+            channel = channels.append_child("channel")
+            channel.append_child_value("label", label)
+            channel.append_child_value("type", kind)
+            channel.append_child_value("unit", unit)
+        return self._lsl.StreamOutlet(info)
+
+
+class _CurvesOutlet:
+    """The curves of one face: each frame once, in order, by the window that was open first.
+
+    Columns that are computed again against a later reference are of frames already sent.
+    Frames that are missing for up to a second become NaN, so that the rate holds.
+    """
+
+    def __init__(self, make: Callable[[dict[str, Any], float], Any]) -> None:
+        self._make = make
+        self._held: list[tuple[dict[str, Any], float]] = []
+        self._last: tuple[int, float, float] | None = None  # frame, source s, LSL s
+        self._fps = 0.0
+        self.outlet: Any = None
+
+    def push(self, message: dict[str, Any], at: float) -> None:
+        """One column, captured at ``at`` (LSL s)."""
+        frame = message["at"]["frame"]
+        newest = self._held[-1][0]["at"]["frame"] if self._held else -1
+        if self._last is not None:
+            newest = self._last[0]
+        if frame <= newest:
+            return
+        if self.outlet is not None:
+            self._send(message, at)
+            return
+        self._held.append((message, at))
+        if len(self._held) >= _HELD:
+            self._open()
+
+    def _open(self) -> None:
+        first, last = (self._held[n][0]["at"] for n in (0, -1))
+        span = last["pts"] - first["pts"]
+        self._fps = round((last["frame"] - first["frame"]) / span, 3) if span > 0 else 0.0
+        self.outlet = self._make(self._held[0][0], self._fps)
+        for message, at in self._held:
+            self._send(message, at)
+        self._held.clear()
+
+    def _send(self, message: dict[str, Any], at: float) -> None:
+        frame, pts = message["at"]["frame"], message["at"]["pts"]
+        sample = [*message["values"], float(message["reference"])]
+        if self._last is not None:
+            before, pts_before, at_before = self._last
+            missing = frame - before - 1
+            if missing > 0 and pts - pts_before <= _FILLED_S:
+                step = (at - at_before) / (missing + 1)
+                for n in range(1, missing + 1):
+                    self.outlet.push_sample([math.nan] * len(sample), at_before + n * step)
+        self.outlet.push_sample(sample, at)
+        self._last = (frame, pts, at)
+
+
+def _source_id(stream: str, what: str) -> str:
+    """The same for the same camera on the same machine, so that inlets recover after a restart."""
+    return f"mespot/{platform.node()}/{stream}/{what}"
+
+
+def _describe(desc: Any, stream: str, offset_s: float, clock: CaptureClock, **more: str) -> None:
+    """What XDF's conventions ask for, and how LSL's clock and UTC stand to each other."""
+    made = desc.append_child("acquisition")
+    made.append_child_value("manufacturer", "mespot")
+    made.append_child_value("model", f"mespot {version()}")
+    synchronization = desc.append_child("synchronization")
+    synchronization.append_child_value("offset_mean", f"{offset_s:g}")
+    synchronization.append_child_value("can_drop_samples", "true")
+    about = desc.append_child("mespot")
+    about.append_child_value("stream", stream)
+    about.append_child_value("utc_minus_local_clock_s", f"{clock.utc_offset_s:.6f}")
+    for name, value in more.items():
+        about.append_child_value(name, value)
