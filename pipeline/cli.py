@@ -16,6 +16,7 @@ from pipeline import (
     cli_recognition,
     cli_recognition_pictures,
     cli_reliability,
+    cli_report,
     cli_score,
     cli_synth,
 )
@@ -71,6 +72,7 @@ def subscribe(
 
 
 cli_explain.register(app)
+cli_report.register(app)
 cli_datasets.register(app)
 cli_recognition.register(app)
 cli_recognition_pictures.register(app)
