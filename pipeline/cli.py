@@ -12,6 +12,7 @@ import typer
 from pipeline import (
     cli_code,
     cli_datasets,
+    cli_doctor,
     cli_explain,
     cli_recognition,
     cli_recognition_pictures,
@@ -73,6 +74,7 @@ def subscribe(
 
 cli_explain.register(app)
 cli_report.register(app)
+cli_doctor.register(app)
 cli_datasets.register(app)
 cli_recognition.register(app)
 cli_recognition_pictures.register(app)

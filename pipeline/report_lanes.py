@@ -32,13 +32,19 @@ def lane_aus(known: PrototypeSet, config: Config) -> tuple[int, ...]:
     return tuple(dict.fromkeys(au for au, _ in known.joint.templates()[0]))
 
 
-def standing_out(times: Array, curves: Array, search_s: float) -> Array:
+def around(config: Config) -> tuple[float, float]:
+    """How long before and after a point its lows are looked for, s."""
+    search_s = config.spot.search_s
+    return search_s, search_s if config.method == "paper" else JointParams.hold_s
+
+
+def standing_out(times: Array, curves: Array, before_s: float, after_s: float) -> Array:
     """(n, V): how far each point stands above the higher of two lows (eq. 24).
 
-    They are the lowest points of the ``search_s`` before it and of as long after it.
+    They are the lowest points of the ``before_s`` before it and of the ``after_s`` after it.
     """
-    first = np.searchsorted(times, times - search_s - _TICK)
-    stop = np.searchsorted(times, times + search_s + _TICK)
+    first = np.searchsorted(times, times - before_s - _TICK)
+    stop = np.searchsorted(times, times + after_s + _TICK)
     made = np.empty_like(curves)
     for i in range(len(times)):
         before = curves[first[i] : i + 1].min(axis=0)
@@ -54,14 +60,14 @@ def rises(window: Window, known: PrototypeSet, config: Config) -> tuple[Array, A
     """
     if config.method == "paper":
         times, curves = matching(window, known, config)
-        return times, standing_out(times, curves, config.spot.search_s)
+        return times, standing_out(times, curves, *around(config))
     model, noise = known.joint, window.noise
     if model is None or noise is None or window.projections is None:
         return np.empty(0), np.empty((0, len(lane_aus(known, config))))
     times, x = window.projections
     names = model.templates()[0]
     curves = x @ noise.detect[: len(names)].T
-    sides = standing_out(times, curves, config.spot.search_s)
+    sides = standing_out(times, curves, *around(config))
     theta = JointParams.theta * config.spot.threshold_scale
     of = np.array([au for au, _ in names])
     lanes = [sides[:, of == au].max(axis=1) for au in lane_aus(known, config)]

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.explain_words import au_name
 from pipeline.pages import table
 from pipeline.report_event import PLACE
-from pipeline.report_lanes import lane_aus
+from pipeline.report_lanes import around, lane_aus
 from pipeline.report_picture import ceiling, lane_order, lanes, overview
 from pipeline.report_run import Seen
 from pipeline.report_tables import (
@@ -50,7 +50,7 @@ _CAVEAT = (
 )
 _LANES = (
     "How far each action unit's curve stands above the higher of its two lowest points, in the "
-    "{search:g} s before and in the {search:g} s after (eq. 24), in units of its threshold θ; "
+    "{0:g} s before and in the {1:g} s after (eq. 24), in units of its threshold θ; "
     "height by its square root. Above θ (dotted) it is a candidate; whether that becomes an event "
     "is for the vetoes. Shaded: the intervals of events. Empty: no face."
 )
@@ -102,18 +102,19 @@ def _summary(seen: Seen, config: Config, title: str) -> Iterator[str]:
     if seen.warning:
         yield f'<p class="notice warning">{html.escape(seen.warning)}</p>'
     yield f"{_tiles(seen)}</header>"
-    yield f"<section><h2>Timeline</h2>{overview(seen)}{_legend()}</section>"
+    picture = overview(seen)
+    yield f'<section><h2>Timeline</h2><div class="wide">{picture}</div>{_legend()}</section>'
     yield from _curves(seen, config)
-    yield '<section class="tables"><h2>Summary</h2>'
-    yield table(KIND_HEAD, kind_rows(seen))
+    yield '<section><h2>Summary</h2><div class="tables">'
     for name, head, rows in (
+        ("Expressions", KIND_HEAD, kind_rows(seen)),
+        ("Faces", FACE_HEAD, face_rows(seen)),
         ("Action units", AU_HEAD, au_table(seen, config)),
         ("Readings", READING_HEAD, reading_rows(seen)),
-        ("Faces", FACE_HEAD, face_rows(seen)),
     ):
         if rows:
-            yield f"<h3>{name}</h3>{table(head, rows)}"
-    yield f"<p><small>{_CAVEAT}</small></p></section>"
+            yield f"<div><h3>{name}</h3>{table(head, rows)}</div>"
+    yield f"</div><p><small>{_CAVEAT}</small></p></section>"
 
 
 def _tiles(seen: Seen) -> str:
@@ -159,8 +160,8 @@ def _curves(seen: Seen, config: Config) -> Iterator[str]:
     )
     for face in faces:
         name = f"<h3>face {face}</h3>" if len(faces) > 1 else ""
-        yield f'<div class="still">{name}{lanes(seen, face, aus)}</div>'
-    yield f"<p><small>{_LANES.format(search=config.spot.search_s)}</small></p></section>"
+        yield f'<div class="still wide">{name}{lanes(seen, face, aus)}</div>'
+    yield f"<p><small>{_LANES.format(*around(config))}</small></p></section>"
 
 
 def _rest(seen: Seen, config: Config) -> Iterator[str]:

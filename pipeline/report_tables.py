@@ -45,7 +45,7 @@ def rate(count: int, seconds: float) -> str:
     return f"{60 * count / seconds:.2f}" if seconds > 0 else "–"
 
 
-KIND_HEAD = ("kind", "events", "a minute", "duration, s: median (least to most)", "height: median")
+KIND_HEAD = ("kind", "events", "a minute", "duration: median (range), s", "height: median")
 
 
 def kind_rows(seen: Seen) -> Rows:
@@ -72,7 +72,7 @@ def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-AU_HEAD = ("AU", "name", "events", "micro", "macro", "strength at the apex: median")
+AU_HEAD = ("AU", "name", "events", "micro", "macro", "at the apex: median")
 
 
 def au_table(seen: Seen, config: Config) -> Rows:
@@ -111,7 +111,7 @@ def reading_rows(seen: Seen) -> Rows:
     return [(row[0], row[1], *map(str, row[2:])) for row in rows]
 
 
-FACE_HEAD = ("face", "seen", "lost", "micro", "macro", "blinks", "blinks a minute", "eyes shut")
+FACE_HEAD = ("face", "seen", "lost", "micro", "macro", "blinks", "a minute", "eyes shut")
 
 
 def face_rows(seen: Seen) -> Rows:
@@ -133,7 +133,7 @@ def face_rows(seen: Seen) -> Rows:
                 str(kinds["macro"]),
                 str(blinks),
                 rate(blinks, seen.seen_s(face)),
-                f"{len(shut)} times, {sum(shut):.1f} s" if shut else "never for over 0.5 s",
+                f"{len(shut)} times, {sum(shut):.1f} s" if shut else "never",
             )
         )
     return rows

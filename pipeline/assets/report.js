@@ -46,9 +46,10 @@
   const x = (time) => left + ((time - from) / (to - from)) * (width - left);
   const time = (at) => from + ((at - left) / (width - left)) * (to - from);
   const clock = (s) => {
-    if (end < 60) return s.toFixed(to - from < 2 ? 2 : 1) + " s";
-    const whole = Math.floor(s / 60), rest = s - 60 * whole, fine = to - from < 20 ? 1 : 0;
-    const seconds = rest.toFixed(fine).padStart(fine ? 4 : 2, "0");
+    const fine = to - from < 4 ? 2 : to - from < 12 ? 1 : 0;
+    if (end < 60) return s.toFixed(fine) + " s";
+    const whole = Math.floor(s / 60), rest = s - 60 * whole;
+    const seconds = rest.toFixed(fine).padStart(fine ? fine + 3 : 2, "0");
     if (whole < 60) return whole + ":" + seconds;
     return Math.floor(whole / 60) + ":" + String(whole % 60).padStart(2, "0") + ":" + seconds;
   };
