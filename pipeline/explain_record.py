@@ -47,6 +47,9 @@ class _Watched:
         if self._window is None:
             self._window = Window(self._recorder.face, column.reference)
         window = self._window
+        filters = None if self._memory is None else self._memory.noise.filters
+        if filters is not None and (not window.noise or window.noise[-1][1] is not filters):
+            window.noise.append((len(window.times), filters))
         updates = self._inner.push(time, column, shut)
         window.times.append(time)
         window.values.append(column.values)
@@ -80,7 +83,6 @@ class _Watched:
         if last:
             if isinstance(inner, JointWindowSpotter):
                 window.projections = inner.judged
-            window.noise = None if self._memory is None else self._memory.noise.filters
             self._recorder.ended.append(window)
 
 

@@ -48,7 +48,7 @@ class Options(TypedDict, total=False):
     classify: dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WindowCurves:
     """The matching curves of one window of one face: rows of W (eq. 23), before smoothing.
 
@@ -68,8 +68,11 @@ class WindowCurves:
     times: npt.NDArray[np.float64]
     values: npt.NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        return f"<curves of face {self.face} against frame {self.reference}: {self.values.shape}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """What became of a source.
 
@@ -94,6 +97,10 @@ class Result:
     duration: float
     fps: float | None
     warning: str
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.events)} events, {len(self.blinks)} blinks, {self.frames} frames"
+        return f"<Result of {self.stream}: {counts}, {self.duration:.1f} s>"
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each event, times in s: ``pandas.DataFrame(result.table())``."""

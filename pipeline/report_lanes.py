@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.explain_profile import matching
+from pipeline.explain_words import au_name
 from stages.joint import JointParams
 
 if TYPE_CHECKING:
@@ -21,15 +22,22 @@ Array = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float32]
 
 MOST_BINS = 36_000  # of a face: 20 minutes at 30 frames a second; beyond, bins grow
+TOGETHER = 0  # in the place of an AU: the curves of several at once, such as 1 + 2
+_ALL = slice(None)
 _TICK = 1e-6
 _BRIDGE_S = 0.25  # a shorter time without a frame is no gap
 
 
 def lane_aus(known: PrototypeSet, config: Config) -> tuple[int, ...]:
-    """The AUs that have a lane, in order."""
+    """The AUs that have a lane, in order; ``TOGETHER`` for those that are matched as one."""
     if config.method == "paper" or known.joint is None:
         return known.aus
-    return tuple(dict.fromkeys(au for au, _ in known.joint.templates()[0]))
+    return (*dict.fromkeys(au for au, _ in known.joint.templates()[0]), TOGETHER)
+
+
+def lane_name(au: int) -> tuple[str, str]:
+    """A lane's name, short and in words."""
+    return ("several", "AUs that go together") if au == TOGETHER else (f"AU {au}", au_name(au))
 
 
 def around(config: Config) -> tuple[float, float]:
@@ -38,39 +46,46 @@ def around(config: Config) -> tuple[float, float]:
     return search_s, search_s if config.method == "paper" else JointParams.hold_s
 
 
-def standing_out(times: Array, curves: Array, before_s: float, after_s: float) -> Array:
-    """(n, V): how far each point stands above the higher of two lows (eq. 24).
+def standing_out(
+    times: Array, curves: Array, before_s: float, after_s: float, of: slice = _ALL
+) -> Array:
+    """How far each point ``of`` curves (n, V) stands above the higher of two lows (eq. 24).
 
     They are the lowest points of the ``before_s`` before it and of the ``after_s`` after it.
     """
-    first = np.searchsorted(times, times - before_s - _TICK)
-    stop = np.searchsorted(times, times + after_s + _TICK)
-    made = np.empty_like(curves)
-    for i in range(len(times)):
-        before = curves[first[i] : i + 1].min(axis=0)
-        after = curves[i : stop[i]].min(axis=0)
-        made[i] = curves[i] - np.maximum(before, after)
+    asked = np.arange(len(times))[of]
+    first = np.searchsorted(times, times[of] - before_s - _TICK)
+    stop = np.searchsorted(times, times[of] + after_s + _TICK)
+    made = np.empty((len(asked), curves.shape[1]))
+    for row, i in enumerate(asked):
+        before = curves[first[row] : i + 1].min(axis=0)
+        after = curves[i : stop[row]].min(axis=0)
+        made[row] = curves[i] - np.maximum(before, after)
     return made
 
 
 def rises(window: Window, known: PrototypeSet, config: Config) -> tuple[Array, Array]:
     """Times (n,) and, for each AU with a lane, how far it stands out, in theta (n, A).
 
-    The noise is that known when the window ended; of an AU's sides the larger counts.
+    In the noise as it was known at each frame; of an AU's sides the larger counts.
     """
     if config.method == "paper":
         times, curves = matching(window, known, config)
         return times, standing_out(times, curves, *around(config))
-    model, noise = known.joint, window.noise
-    if model is None or noise is None or window.projections is None:
+    model = known.joint
+    if model is None or not window.noise or window.projections is None:
         return np.empty(0), np.empty((0, len(lane_aus(known, config))))
     times, x = window.projections
-    names = model.templates()[0]
-    curves = x @ noise.detect[: len(names)].T
-    sides = standing_out(times, curves, *around(config))
+    names = model.detectors()[0]
+    sides = np.zeros((len(times), len(names)))
+    ends = [first for first, _ in window.noise[1:]]
+    for (first, noise), stop in zip(window.noise, [*ends, len(times)], strict=True):
+        own = slice(first, stop)  # the whole curve with these filters, of which this part counts
+        curves = x @ noise.detect.T
+        sides[own] = standing_out(times, curves, *around(config), of=own)
     theta = JointParams.theta * config.spot.threshold_scale
-    of = np.array([au for au, _ in names])
-    lanes = [sides[:, of == au].max(axis=1) for au in lane_aus(known, config)]
+    of = np.array([aus[0] if len(aus) == 1 else TOGETHER for aus in names])
+    lanes = [sides[:, of == au].max(axis=1, initial=0) for au in lane_aus(known, config)]
     return times, np.stack(lanes, axis=1) / theta
 
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from pipeline.build import prototypes
 from pipeline.config import Config
-from pipeline.explain_words import au_name
 from pipeline.pages import table
 from pipeline.report_event import PLACE
-from pipeline.report_lanes import around, lane_aus
+from pipeline.report_lanes import around, lane_aus, lane_name
 from pipeline.report_picture import ceiling, lane_order, lanes, overview
 from pipeline.report_run import Seen
 from pipeline.report_tables import (
@@ -183,7 +182,7 @@ def _tail(seen: Seen, config: Config) -> str:
         "step": seen.lanes.step_s,
         "parts": _PARTS,
         "top": ceiling(seen),
-        "aus": [[aus[place], au_name(aus[place])] for place in order],
+        "aus": [lane_name(aus[place]) for place in order],
         "curves": {str(face): _packed(seen, face, order) for face in seen.lanes.faces()},
         "events": [
             [

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.prototypes import AU_REGIONS
-from pipeline.explain_words import au_name
-from pipeline.report_lanes import Values
+from pipeline.report_lanes import TOGETHER, Values, lane_name
 from pipeline.report_run import Seen, Told
 from pipeline.report_tables import clock
 
@@ -122,9 +121,9 @@ def lanes(seen: Seen, face: int, aus: tuple[int, ...]) -> str:
     for row, place in enumerate(lane_order(aus)):
         base = (row + 1) * _LANE
         level = base - (_LANE - 4) * sqrt(1 / top)
-        name = html.escape(f"AU {aus[place]} {au_name(aus[place])}")
-        parts.append(f'<text class="name" x="{_LEFT - 8}" y="{base - 8}">AU {aus[place]}')
-        parts.append(f"<title>{name}</title></text>")
+        short, long = lane_name(aus[place])
+        parts.append(f'<text class="name" x="{_LEFT - 8}" y="{base - 8}">{short}')
+        parts.append(f"<title>{html.escape(long)}</title></text>")
         parts.append(_area(drawn[:, place], base, top))
         parts.append(f'<path class="theta" d="M{_LEFT} {level:.1f}H{_WIDTH - 10}"/>')
     return _svg("lanes", height, f"curves of face {face}, one lane for each AU", parts)
@@ -132,7 +131,12 @@ def lanes(seen: Seen, face: int, aus: tuple[int, ...]) -> str:
 
 def lane_order(aus: tuple[int, ...]) -> list[int]:
     """Places of ``aus`` as they are drawn: the eye region's, then the mouth's."""
-    return sorted(range(len(aus)), key=lambda i: (AU_REGIONS.get(aus[i], "mouth"), aus[i]))
+
+    def rank(place: int) -> tuple[bool, str, int]:
+        au = aus[place]
+        return au == TOGETHER, AU_REGIONS.get(au, "mouth"), au
+
+    return sorted(range(len(aus)), key=rank)
 
 
 def ceiling(seen: Seen) -> float:

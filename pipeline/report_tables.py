@@ -45,7 +45,7 @@ def rate(count: int, seconds: float) -> str:
     return f"{60 * count / seconds:.2f}" if seconds > 0 else "–"
 
 
-KIND_HEAD = ("kind", "events", "a minute", "duration: median (range), s", "height: median")
+KIND_HEAD = ("kind", "events", "a minute", "seconds: median (range)", "height: median")
 
 
 def kind_rows(seen: Seen) -> Rows:
@@ -72,7 +72,7 @@ def _spread(values: Sequence[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-AU_HEAD = ("AU", "name", "events", "micro", "macro", "at the apex: median")
+AU_HEAD = ("AU", "name", "events", "micro", "macro", "apex: median")
 
 
 def au_table(seen: Seen, config: Config) -> Rows:

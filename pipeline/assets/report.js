@@ -112,9 +112,9 @@
       const middle = STRIP + (row + 0.62) * LANE;
       pen.textAlign = "left";
       pen.fillStyle = colour("ink");
-      pen.fillText("AU " + au, 6, middle);
+      pen.fillText(au, 6, middle);
       pen.fillStyle = colour("soft");
-      if (left > 60) pen.fillText(name, 50, middle, left - 56);
+      if (left > 60) pen.fillText(name, 52, middle, left - 58);
     });
   };
 
@@ -211,7 +211,7 @@
     const row = Math.floor((event.offsetY - STRIP) / LANE), now = time(event.offsetX);
     if (event.offsetX >= left && row >= 0 && row < lanes) {
       const v = highest(unpacked(face)[row], now / data.step, now / data.step);
-      tell(clock(now) + "  AU " + data.aus[row].join(" ") + ": " +
+      tell(clock(now) + "  " + data.aus[row].join(" ") + ": " +
         (v < 0 ? "no face" : (v / data.parts).toFixed(2) + " θ"));
     }
     again();
