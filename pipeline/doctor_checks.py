@@ -311,23 +311,20 @@ def state_folder() -> Path:
 @_check("disk")
 def disk(config: Config) -> Found:
     """Room where events are written, and leave to write there."""
-    folders = [state_folder()]
-    if config.out is not None:
-        folders.append(config.out.parent)
-    words = []
-    for folder in folders:
-        place = next(p for p in (folder, *folder.parents) if p.exists())
+    folders = [state_folder()] if config.out is None else [config.out.parent, state_folder()]
+    places = [next(p for p in (folder, *folder.parents) if p.exists()) for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
         try:
             with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
-            level: Level = "red" if config.out is not None and folder != folders[0] else "yellow"
+            level: Level = "yellow" if folder == state_folder() else "red"
             return level, f"{folder}: {error.strerror}", f"make {folder} writable"
-        free = shutil.disk_usage(place).free
-        if free < _FREE:
-            return "yellow", f"{folder}: {free / 1e6:.0f} MB free", "make room: logs grow"
-        words.append(f"{folder}: {free / 1e9:.0f} GB free")
-    return green("; ".join(words))
+    free = [shutil.disk_usage(place).free for place in places]
+    words = "; ".join(f"{f}: {n / 1e9:.1f} GB free" for f, n in zip(folders, free, strict=True))
+    if min(free) < _FREE:
+        return "yellow", words, "make room: logs grow"
+    return green(words)
 
 
 def keys_folder() -> Path:
