@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,7 +121,7 @@ def test_the_timeline_shows_events_blinks_and_the_face(page: str) -> None:
     assert picture.count('class="seen"') == 1
     assert picture.count('class="blinks"') == 1
     assert re.findall(r'href="#e(\d)"', picture) == ["0", "1"]
-    width = re.search(r'<rect class="seen" x="70.0" y="4" width="([\d.]+)"', picture)
+    width = re.search(r'<rect class="seen" x="70.0" y="4.0" width="([\d.]+)"', picture)
     assert width is not None
     assert float(width[1]) == pytest.approx(920, abs=1)
 
@@ -182,6 +184,26 @@ def test_ctrl_c_keeps_what_is_done(
     text = out.read_text()
     assert "<b>Partial.</b> stopped by its user after 75 of 600 frames" in text
     assert len(_articles(text)) == 1
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_how_far_it_is_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen("x", 30.0, (640, 480), 600, Lanes(1, 0.1))
+    for screen, shown in ((_Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stderr", screen)
+        with Progress(quiet=False) as progress:
+            for seen.frames in (1, 100, 150):
+                assert progress(seen)
+                progress._bar.refresh()
+        said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+        assert ("0 events" in said and "25 %" in said) == shown
+        assert bool(re.search(r"0:00:\d\d|-:--:--", said)) == shown
+        assert bool(said) == shown
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:
