@@ -21,6 +21,7 @@ import msgspec
 import pipeline
 
 Level = Literal["green", "yellow", "red"]
+Found = tuple[Level, str, str]  # level, what there is, what to do
 
 LIMIT_S = 10.0  # a check that takes longer is ended
 _MODULE = "pipeline.doctor_checks"
@@ -42,6 +43,11 @@ class Finding(msgspec.Struct, frozen=True):
     found: str
     todo: str = ""
     seconds: float = 0.0
+
+
+def green(found: str) -> Found:
+    """In order."""
+    return "green", found, ""
 
 
 @dataclass(frozen=True)

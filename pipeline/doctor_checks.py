@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 import shutil
@@ -17,44 +15,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from models.errors import UserError
-from pipeline.doctor import Finding, Level
+from pipeline import doctor_sight
+from pipeline.doctor import Finding, Found, Level, green
 
 if TYPE_CHECKING:
     from pipeline.config import Config
 
-Found = tuple[Level, str, str]  # level, what there is, what to do
 Check = Callable[["Config"], Found]
-
-CHECKS: dict[str, Check] = {}
 
 _FREE = 1e9  # bytes that an event log wants
 _KERNELS = 20  # fewer compiled ones: the first start compiles
-_CAMERAS = 8  # tried at most
-_OPEN_S = 8.0  # for a network camera, within a check's time
-# three frames, 64x48: an edge at column 16, 32, 48
-_H264 = base64.b64decode(
-    "AAAAAWdkAAqsTCIj0IAAAAMAgAAAHkeJEwjAAAAAAWjoQwOSyLAAAAABZYiCAl/+3iPAph5BWuDCrcr0HrLvAqKA"
-    "/cgsipRjAAAAAUGaHYgv/9rfXpx4OWlbAAAAAUGaK/BBkymEF//uNl2cmdz0rw=="
-)
-
-
-def _check(name: str) -> Callable[[Check], Check]:
-    def add(check: Check) -> Check:
-        CHECKS[name] = check
-        return check
-
-    return add
-
-
-def green(found: str) -> Found:
-    """In order."""
-    return "green", found, ""
 
 
 # ---------------------------------------------------------------- installation
 
 
-@_check("configuration")
 def configuration(config: Config) -> Found:
     """The file and MESPOT_… variables are understood, the prototypes load."""
     from pipeline.build import prototypes
@@ -63,7 +38,6 @@ def configuration(config: Config) -> Found:
     return green(f"in order; prototypes {known.name}@{known.version}, {len(known.aus)} AUs")
 
 
-@_check("packages")
 def packages(config: Config) -> Found:
     """What mespot needs is installed, in versions that fit."""
     from pipeline import doctor_packages as held
@@ -90,7 +64,6 @@ def packages(config: Config) -> Found:
     return green(f"mespot {mine}, Python {version}, {len(held.direct())} packages")
 
 
-@_check("extras")
 def extras(config: Config) -> Found:
     """Which optional parts are there."""
     from pipeline import doctor_packages as held
@@ -103,7 +76,6 @@ def extras(config: Config) -> Found:
     return green(f"present: {present}" + (f"; to be had: {', '.join(absent)}" if absent else ""))
 
 
-@_check("cpu")
 def cpu(config: Config) -> Found:
     """Cores that this process may use."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -113,7 +85,6 @@ def cpu(config: Config) -> Found:
     return green(words)
 
 
-@_check("numba cache")
 def numba_cache(config: Config) -> Found:
     """Compiled kernels are kept, so that later starts are quick."""
     import stages
@@ -139,155 +110,9 @@ def numba_cache(config: Config) -> Found:
     return green(f"warm, {len(kept)} kernels in {folder}")
 
 
-# ---------------------------------------------------------------- what sees
-
-
-@_check("decoder")
-def decoder(config: Config) -> Found:
-    """H.264, the codec of most cameras and files, is decoded, and rightly."""
-    import av
-
-    try:
-        with av.open(io.BytesIO(_H264), "r", format="h264") as container:
-            pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-    except (av.FFmpegError, ValueError) as error:
-        return "red", f"PyAV {av.__version__} decodes no H.264: {error}", "reinstall av"
-    edges = [int((picture[0] > 100).argmax()) for picture in pictures]
-    if edges != [16, 32, 48]:
-        return "red", f"PyAV {av.__version__} decodes H.264 wrongly", "reinstall av"
-    version = ".".join(map(str, av.library_versions["libavcodec"]))
-    return green(f"H.264, PyAV {av.__version__}, libavcodec {version}")
-
-
-@_check("landmarks")
-def landmarks(config: Config) -> Found:
-    """MediaPipe loads, and finds the face of the demonstration."""
-    import numpy as np
-
-    from models.synthesis import load_portrait
-    from stages.landmarks import IBUG_68, FaceMeshLandmarker, Landmarker, TaskLandmarker
-
-    task = config.face.task
-    made: Landmarker = FaceMeshLandmarker() if task is None else TaskLandmarker(task)
-    portrait, points = load_portrait()
-    faces = made.detect(portrait, 0.0)
-    made.close()
-    words = "MediaPipe" if task is None else f"MediaPipe with {task.name}"
-    if not faces:
-        return "red", f"{words} loads, but does not find the demonstration's face", "make setup"
-    off = float(np.median(np.hypot(*(faces[0][list(IBUG_68)] - points).T)))
-    size = float(np.hypot(*(points[45] - points[36])))
-    if off > 0.15 * size:
-        return "red", f"{words} finds the demonstration's face in a wrong place", "make setup"
-    return green(f"{words} finds the demonstration's face")
-
-
-@_check("recognisers")
-def recognisers(config: Config) -> Found:
-    """Where the recognisers really run: the session is made and asked."""
-    from models.errors import GpuError
-    from models.onnx_session import CPU, CUDA, Compute
-    from models.recogniser import Recogniser
-    from pipeline.build import recognisers as chosen
-
-    paths = chosen(config)
-    if not paths:
-        if config.model is not None:
-            return green("none asked for: the coding guide alone")
-        return (
-            "yellow",
-            "no ONNX Runtime: events are read by the coding guide alone",
-            "install mespot[cpu] or mespot[gpu]",
-        )
-    import onnxruntime
-
-    wanted = config.classify
-    try:
-        compute = Compute(wanted.threads, config.require_gpu, wanted.tensorrt)
-        loaded = [Recogniser(path, compute) for path in paths]
-    except GpuError as error:
-        return "red", str(error), "check the driver with nvidia-smi, or do not require the GPU"
-    names = ", ".join(f"{one.name} on {one.device}" for one in loaded)
-    words = f"ONNX Runtime {onnxruntime.__version__}: {names}"
-    offered = CUDA in onnxruntime.get_available_providers()
-    if any(one.device == CPU for one in loaded) and (offered or shutil.which("nvidia-smi")):
-        todo = "check the driver" if offered else "install mespot[gpu] instead of mespot[cpu]"
-        return "yellow", f"{words}, although this looks like a machine with a GPU", todo
-    return green(words)
-
-
-@_check("cameras")
-def cameras(config: Config) -> Found:
-    """Webcams that open and give a picture."""
-    return look_at(sorted(Path("/dev").glob("video*"), key=lambda path: (len(path.name), path)))
-
-
-def look_at(devices: list[Path]) -> Found:
-    """Open each of these video devices.
-
-    Args:
-        devices: ``/dev/video…``; on other systems than Linux webcam 0 is tried.
-    """
-    numbers = [int(p.name.removeprefix("video")) for p in devices if p.name[5:].isdecimal()]
-    if sys.platform != "linux":
-        numbers = [0]
-    if not numbers:
-        return "yellow", "no webcam", "connect one; recordings and RTSP cameras need none"
-    closed = [path for path in devices if not os.access(path, os.R_OK | os.W_OK)]
-    if closed and len(closed) == len(devices):
-        return (
-            "yellow",
-            f"{closed[0]} must not be opened",
-            f"sudo usermod -aG video {os.environ.get('USER', '$USER')}, then log in again",
-        )
-    works = [words for number in numbers[:_CAMERAS] if (words := _webcam(number))]
-    if not works:
-        return (
-            "yellow",
-            f"{len(numbers)} video devices, none gives a picture",
-            "close what uses the camera, or connect it anew",
-        )
-    return green("; ".join(works))
-
-
-def _webcam(number: int) -> str:
-    """What webcam ``number`` gives; "" for nothing."""
-    from models.errors import SourceError
-    from pipeline.sources import open_source
-
-    try:
-        source = open_source(str(number), read_timeout_s=2.0)
-        frame = next(iter(source.frames()), None)
-        source.close()
-    except SourceError:
-        return ""
-    if frame is None:
-        return ""
-    height, width = frame.image.shape[:2]
-    return f"{number}: {width}×{height}" + (f" at {source.fps:g} fps" if source.fps else "")
-
-
-@_check("source")
-def source(config: Config) -> Found:
-    """The configured source opens and gives a picture."""
-    from pipeline.sources import open_source, redacted
-
-    rate = config.fps if Path(config.source).is_dir() else "max"
-    opened = open_source(config.source, fps=rate, open_timeout_s=_OPEN_S, read_timeout_s=_OPEN_S)
-    frame = next(iter(opened.frames()), None)
-    opened.close()
-    name = redacted(config.source)
-    if frame is None:
-        return "red", f"{name} gives no frame", opened.warning or "try another source"
-    height, width = frame.image.shape[:2]
-    rated = f" at {opened.fps:g} fps" if opened.fps else ""
-    return green(f"{name}: {width}×{height}{rated}")
-
-
 # ---------------------------------------------------------------- where it goes
 
 
-@_check("event address")
 def event_address(config: Config) -> Found:
     """The event socket can be opened."""
     import zmq
@@ -308,7 +133,6 @@ def state_folder() -> Path:
     return Path(home) / "mespot"
 
 
-@_check("disk")
 def disk(config: Config) -> Found:
     """Room where events are written, and leave to write there."""
     folders = [state_folder()] if config.out is None else [config.out.parent, state_folder()]
@@ -333,7 +157,6 @@ def keys_folder() -> Path:
     return Path(home) / "mespot" / "keys"
 
 
-@_check("keys")
 def keys(config: Config) -> Found:
     """Secret keys are their owner's alone."""
     return guarded(keys_folder())
@@ -354,6 +177,23 @@ def guarded(folder: Path) -> Found:
 
 
 # ---------------------------------------------------------------- one check
+
+
+CHECKS: dict[str, Check] = {
+    "configuration": configuration,
+    "packages": packages,
+    "extras": extras,
+    "cpu": cpu,
+    "numba cache": numba_cache,
+    "decoder": doctor_sight.decoder,
+    "landmarks": doctor_sight.landmarks,
+    "recognisers": doctor_sight.recognisers,
+    "cameras": doctor_sight.cameras,
+    "source": doctor_sight.source,
+    "event address": event_address,
+    "disk": disk,
+    "keys": keys,
+}
 
 
 def names(with_source: bool) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline import doctor, doctor_checks, doctor_packages
+from pipeline import doctor, doctor_packages, doctor_sight
 from pipeline.cli import run
 from pipeline.config import load
 from pipeline.doctor import Asked, Finding, examine, worst
-from pipeline.doctor_checks import CHECKS, guarded, look_at, names, perform
+from pipeline.doctor_checks import CHECKS, guarded, names, perform
+from pipeline.doctor_sight import look_at
 
 NOTHING = Asked().encoded()
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def test_a_gpu_that_is_offered_but_not_used_is_told(monkeypatch: pytest.MonkeyPa
 
 def test_h264_that_is_not_decoded_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CHECKS["decoder"](load())[0] == "green"
-    monkeypatch.setattr(doctor_checks, "_H264", doctor_checks._H264[:30])
+    monkeypatch.setattr(doctor_sight, "_H264", doctor_sight._H264[:30])
     assert CHECKS["decoder"](load())[0] == "red"
 
 
