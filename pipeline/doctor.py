@@ -84,7 +84,7 @@ def examine(
 def _alone(name: str, asked: Asked, limit_s: float, module: str) -> Finding:
     """One check, in a process of its own."""
     begun = subprocess.Popen(
-        [sys.executable, "-m", module, name, asked.encoded()],
+        [sys.executable, "-P", "-m", module, name, asked.encoded()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
