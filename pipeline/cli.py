@@ -13,12 +13,14 @@ from models.errors import UserError
 from pipeline import (
     cli_code,
     cli_datasets,
+    cli_doctor,
     cli_explain,
     cli_export_events,
     cli_keys,
     cli_recognition,
     cli_recognition_pictures,
     cli_reliability,
+    cli_report,
     cli_score,
     cli_synth,
 )
@@ -100,6 +102,8 @@ def subscribe(
 cli_explain.register(app)
 cli_keys.register(app)
 cli_export_events.register(app)
+cli_report.register(app)
+cli_doctor.register(app)
 cli_datasets.register(app)
 cli_recognition.register(app)
 cli_recognition_pictures.register(app)

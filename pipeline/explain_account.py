@@ -35,6 +35,7 @@ class Window:
     filters: dict[int, Filters | None] = field(default_factory=dict)  # as of its announcement
     announced: dict[int, Announcement] = field(default_factory=dict)
     withdrawn: dict[int, tuple[Key, ...]] = field(default_factory=dict)
+    noise: list[tuple[int, Filters]] = field(default_factory=list)  # in force from which frame on
     projections: tuple[Array, Array] | None = None  # times (n,), (n, K); None: the paper's rules
 
     def filters_of(self, number: int) -> Filters | None:

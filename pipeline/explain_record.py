@@ -6,10 +6,9 @@ its rules and overhears what each window was given and what it said.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +19,9 @@ from pipeline.build import build, prototypes, rules
 from pipeline.config import Config
 from pipeline.explain_account import Account, Key, Run, Window
 from pipeline.explain_profile import announced_profile, lowest_before
-from pipeline.inline import InlineGraph
+from pipeline.inline import InlineGraph, open_unpaced
 from pipeline.node import is_live
 from pipeline.redaction import redacted
-from pipeline.sources import open_source
 from stages.items import Curves, FaceState, Interval, Item, WindowEnd
 from stages.joint import Memory
 from stages.peaks import Announcement, Retraction, Update, Veto
@@ -50,6 +48,9 @@ class _Watched:
         if self._window is None:
             self._window = Window(self._recorder.face, column.reference)
         window = self._window
+        filters = None if self._memory is None else self._memory.noise.filters
+        if filters is not None and (not window.noise or window.noise[-1][1] is not filters):
+            window.noise.append((len(window.times), filters))
         updates = self._inner.push(time, column, shut)
         window.times.append(time)
         window.values.append(column.values)
@@ -80,8 +81,10 @@ class _Watched:
                 if isinstance(inner, JointWindowSpotter):
                     window.projections = inner.judged
                 window.withdrawn[update.number] = self._recorder.keys(window, update.number)
-        if last and isinstance(inner, JointWindowSpotter):
-            window.projections = inner.judged
+        if last:
+            if isinstance(inner, JointWindowSpotter):
+                window.projections = inner.judged
+            self._recorder.ended.append(window)
 
 
 class Recorder:
@@ -95,7 +98,9 @@ class Recorder:
 
     def __init__(self, rules: Rules, known: PrototypeSet, config: Config) -> None:
         self.aus = rules.aus
-        self.announced: dict[int, list[tuple[Window, int]]] = defaultdict(list)  # by face, in order
+        # by face, in order, until they are asked for
+        self.announced: dict[int, deque[tuple[Window, int]]] = defaultdict(deque)
+        self.ended: list[Window] = []  # windows, whole; whoever reads them empties it
         self.face = 0  # whose item is being taken
         self._rules = rules
         self._known = known
@@ -174,16 +179,52 @@ def record(config: Config) -> Run:
     """
     if is_live(config.source):
         raise UserError(f"{redacted(config.source)}: explain needs a recording, not a camera")
-    # only a folder of images has no rate of its own; a number would slow everything else down
-    fps = config.fps if Path(config.source).is_dir() else "max"
-    source = open_source(config.source, fps=fps, duration_s=config.duration)
-    face, motion, spot = build("face", config), build("motion", config), OverheardSpot(config)
-    graph = InlineGraph({"face": face, "motion": motion, "spot": spot})
+    graph, spot = overheard(config)
     intervals: list[Interval] = []
-    for frame in source.frames():
+    for frame in open_unpaced(config).frames():
         intervals += [item for item in graph.feed(frame) if isinstance(item, Interval)]
     intervals += [item for item in graph.flush() if isinstance(item, Interval)]
     return accounts(intervals, spot.recorder, config)
+
+
+def overheard(config: Config) -> tuple[InlineGraph, OverheardSpot]:
+    """The stages up to spotting in a loop, and the overheard one among them."""
+    face, motion, spot = build("face", config), build("motion", config), OverheardSpot(config)
+    return InlineGraph({"face": face, "motion": motion, "spot": spot}), spot
+
+
+class Ledger:
+    """Joins each announcement with what became of it.
+
+    Args:
+        recorder: of the stage whose intervals are taken.
+        config: of the run.
+    """
+
+    def __init__(self, recorder: Recorder, config: Config) -> None:
+        self._recorder = recorder
+        self._classify = build("classify", config)
+        self._open: dict[str, tuple[Window, int]] = {}
+
+    @property
+    def models(self) -> list[str]:
+        """The recognisers that read events, ``name@version``."""
+        scorer = getattr(self._classify, "scorer", None)
+        return [] if scorer is None else list(scorer.models)
+
+    def take(self, interval: Interval) -> Account | None:
+        """The account of an interval that stands or is withdrawn; its window may go on."""
+        if interval.phase == "apex":
+            self._open[interval.id] = self._recorder.announced[interval.face].popleft()
+            return None
+        if interval.phase not in ("final", "retracted"):
+            return None
+        window, number = self._open.pop(interval.id)
+        vetoes = tuple(Veto(v.name, v.value, v.limit) for v in interval.vetoes)
+        if interval.phase == "retracted":
+            return Account(interval, [], window, number, window.withdrawn[number], vetoes)
+        event: Any = next(iter(self._classify.process(interval)))
+        return Account(interval, event.readings, window, number, _key_frames(interval), vetoes)
 
 
 def accounts(intervals: list[Interval], recorder: Recorder, config: Config) -> Run:
@@ -194,24 +235,9 @@ def accounts(intervals: list[Interval], recorder: Recorder, config: Config) -> R
         recorder: its recorder.
         config: of the run.
     """
-    classify = build("classify", config)
-    places: dict[str, tuple[Window, int]] = {}
-    for face, announced in recorder.announced.items():
-        ids = [i.id for i in intervals if i.phase == "apex" and i.face == face]
-        places.update(zip(ids, announced, strict=True))
-    run = Run([], [])
-    for interval in intervals:
-        if interval.phase not in ("final", "retracted"):
-            continue
-        window, number = places[interval.id]
-        vetoes = tuple(Veto(v.name, v.value, v.limit) for v in interval.vetoes)
-        if interval.phase == "final":
-            event: Any = next(iter(classify.process(interval)))
-            keys = _key_frames(interval)
-            run.events.append(Account(interval, event.readings, window, number, keys, vetoes))
-        else:
-            keys = window.withdrawn[number]
-            run.retracted.append(Account(interval, [], window, number, keys, vetoes))
+    ledger, run = Ledger(recorder, config), Run([], [])
+    for account in filter(None, map(ledger.take, intervals)):
+        (run.events if account.final else run.retracted).append(account)
     return run
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from pipeline.build import STAGES, build
 from pipeline.config import Config
 from pipeline.messages import Camera
 from pipeline.routing import step
+from pipeline.sources import Source, open_source
 from pipeline.wire import Wire
 from stages.base import Stage
 from stages.items import Frame, Stride
@@ -60,6 +62,23 @@ class InlineGraph:
             made = step(name, self._stages[name], item, self._curves)
             work.extendleft(reversed(list(self._addressed(index + 1, made))))
         return out
+
+
+def open_unpaced(config: Config) -> Source:
+    """The source of ``config``; a recording as fast as it goes.
+
+    Raises:
+        SourceError, UserError: one line that says what is wrong.
+    """
+    # only a folder of images has no rate of its own; a number would slow everything else down
+    return open_source(
+        config.source,
+        fps=config.fps if Path(config.source).is_dir() else "max",
+        stream=config.capture.name or None,
+        duration_s=config.duration,
+        open_timeout_s=config.capture.open_timeout_s,
+        read_timeout_s=config.capture.read_timeout_s,
+    )
 
 
 def run(frames: Iterable[Frame], config: Config) -> Iterator[Wire]:

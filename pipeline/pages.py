@@ -6,7 +6,8 @@ import base64
 import html
 import io
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,10 +70,56 @@ def check_out(out: Path) -> None:
     """
     if out.suffix.lower() != ".png" and not is_page(out):
         raise UserError(f"--out {out}: a .png or an .html file is needed")
+    _check_place(out)
+
+
+def check_page(out: Path) -> None:
+    """As ``check_out``, for a page alone.
+
+    Raises:
+        UserError: no HTML, no such folder, or not to be written to.
+    """
+    if not is_page(out):
+        raise UserError(f"--out {out}: an .html file is needed")
+    _check_place(out)
+
+
+def _check_place(out: Path) -> None:
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
     if out.is_dir() or not os.access(out if out.exists() else out.parent, os.W_OK):
         raise UserError(f"--out {out}: cannot be written")
+
+
+def replace(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file that takes its place whole: what stood there stays until then.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            unfinished = Path(file.name)
+            try:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+                unfinished.chmod(0o666 & ~_umask())
+                unfinished.replace(path)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write(path: Path, content: bytes | str) -> None:
