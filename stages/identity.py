@@ -25,6 +25,7 @@ _NEAR_D = 1.5  # one face: "near" is within so many eye distances
 _PLACE_D = (0.1, 1.5)  # sd of a place, d: at once, and per second unseen
 _SIZE = (0.08, 0.4)  # sd of log d, likewise
 _LIKE, _LIKE_SD = 0.95, 0.055  # likeness of a face to itself
+_UNKNOWN = 6.0  # what unlikeness costs at most while a face is young and alone
 _WORST = 16.0  # a pair that costs more is none
 _ELSEWHERE = 14.0  # what any place costs at most, once a face was lost
 _MARGIN = 8.0  # another answer that costs so little more leaves it open
@@ -33,7 +34,7 @@ _LEARNT = 0.9  # from this likeness on a look is learnt even while others are ne
 _CLOSE_D = 2.2  # faces within so many mean eye distances of each other are near
 _SAME_D = 0.4  # two finds this near are one face
 _RECENT_S = 1.0  # a find beside a face seen so recently may be that face, badly seen
-_STEADY_S = 0.5  # unless it looks alike for so long
+_STEADY_S = 0.4  # so may any while a face is missed, unless it looks alike for so long
 _STEADY = 0.9  # from look to look
 _NEVER = 1e6
 
@@ -139,14 +140,17 @@ class Identities:
         self._doubt(finds, stamp.pts)
         costs = self._costs(finds, stamp.pts)
         kept = _single(finds, costs)
-        finds = [finds[i] for i in kept]
+        finds, costs = [finds[i] for i in kept], costs[kept]
         known: dict[int, Track] = {}
-        for i, k in _clear(costs[kept]):
+        for i, k in _clear(costs):
             find, track = finds[i], self.tracks[k]
             if track.sure or _alike(find, track) >= _ITSELF:
                 known[find.index] = track
                 self._follow(track, find, finds, stamp)
-        return known | self._new([f for f in finds if f.index not in known], stamp)
+        born = self._new(finds, known, stamp)
+        self._give_up([i for i, find in enumerate(finds) if find.index in born], costs)
+        self.tracks += born.values()
+        return known | born
 
     def reset(self) -> None:
         """See ``Identify``."""
@@ -183,8 +187,10 @@ class Identities:
                 place += (grown / (_SIZE[0] + _SIZE[1] * unseen)) ** 2
                 if not track.visible:
                     place = min(place, _ELSEWHERE)
-                short = max(0.0, _LIKE - _alike(find, track))
-                costs[i, k] = place + (short / _LIKE_SD) ** 2
+                unlike = (max(0.0, _LIKE - _alike(find, track)) / _LIKE_SD) ** 2
+                if track.sure and track.young(pts):
+                    unlike = min(unlike, _UNKNOWN)
+                costs[i, k] = place + unlike
         return costs
 
     def _follow(self, track: Track, find: _Find, finds: Sequence[_Find], stamp: Stamp) -> None:
@@ -197,17 +203,18 @@ class Identities:
         track.sure = track.sure or alone
         track.newest = find.likeness
 
-    def _new(self, finds: Sequence[_Find], stamp: Stamp) -> dict[int, Track]:
-        """New faces: those that cannot be a face known, badly seen."""
+    def _new(
+        self, finds: Sequence[_Find], known: dict[int, Track], stamp: Stamp
+    ) -> dict[int, Track]:
+        """New faces among the rest: those that cannot be a known one, badly seen."""
         born: dict[int, Track] = {}
         waiting: list[_Waiting] = []
+        missed = any(not track.visible for track in self.tracks if track not in known.values())
         for find in finds:
+            if find.index in known:
+                continue
             since = self._waits_since(find, stamp.pts)
-            may_be_known = any(
-                stamp.pts - track.at <= _RECENT_S
-                and _apart(track.expected(stamp.pts), track.d, find.eye) <= _CLOSE_D
-                for track in self.tracks
-            )
+            may_be_known = missed or self._beside_a_recent(find, stamp.pts)
             if may_be_known and stamp.pts - since < _STEADY_S:
                 waiting.append(_Waiting(find, since))
                 continue
@@ -216,9 +223,23 @@ class Identities:
             track.newest = find.likeness
             born[find.index] = track
             self._next += 1
-        self.tracks += born.values()
         self._waiting = waiting
         return born
+
+    def _give_up(self, born: Sequence[int], costs: Costs) -> None:
+        """Forget whom a new face could have been as well: it will not be known any more."""
+        self.tracks = [
+            track
+            for k, track in enumerate(self.tracks)
+            if track.visible or all(costs[i, k] > _WORST for i in born)
+        ]
+
+    def _beside_a_recent(self, find: _Find, pts: float) -> bool:
+        return any(
+            pts - track.at <= _RECENT_S
+            and _apart(track.expected(pts), track.d, find.eye) <= _CLOSE_D
+            for track in self.tracks
+        )
 
     def _waits_since(self, find: _Find, pts: float) -> float:
         """Since when this find is there and looks alike."""

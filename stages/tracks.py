@@ -18,6 +18,8 @@ Point = npt.NDArray[np.float64]
 _FOLLOW_S = 0.1  # time constant with which the speed is followed
 _COAST_S = 0.5  # a face unseen goes on at its speed for about so long
 _MEMORY_S = 2.0  # time constant of the running look
+_YOUNG_S = 0.3  # a landmarker's first looks at a face are not its best
+_YOUNG = 0.5  # weight of each later look meanwhile
 
 
 @dataclass(eq=False)
@@ -35,12 +37,13 @@ class Track:
     speed: Point = field(default_factory=lambda: np.zeros(2))  # px/s
     likeness: Floats | None = None  # running mean; None where nobody asks
     newest: Floats | None = None  # likeness when last seen
+    since: float = 0.0  # source time of the first look, s
     sure: bool = True  # no other face has come near since the look was last compared
 
     @classmethod
     def new(cls, number: int, eye: Similarity, stamp: Stamp) -> Track:
         """A face seen for the first time."""
-        return cls(number, np.array(eye.origin), eye.d, stamp, at=stamp.pts)
+        return cls(number, np.array(eye.origin), eye.d, stamp, at=stamp.pts, since=stamp.pts)
 
     def place(self, eye: Similarity, stamp: Stamp) -> None:
         """It is seen here now."""
@@ -55,10 +58,15 @@ class Track:
         coasting = _COAST_S * (1 - np.exp(-max(pts - self.at, 0.0) / _COAST_S))
         return np.asarray(self.middle + coasting * self.speed, np.float64)
 
+    def young(self, pts: float) -> bool:
+        """Whether little is known yet of its looks."""
+        return pts - self.since < _YOUNG_S
+
     def learn(self, likeness: Floats, pts: float) -> None:
         """What it looks like at ``pts``; to be told before ``place``."""
         if self.likeness is None:
             self.likeness = likeness
         else:
             weight = 1 - np.exp(-max(pts - self.at, 0.0) / _MEMORY_S)
+            weight = max(weight, _YOUNG) if self.young(pts) else weight
             self.likeness = unit(self.likeness + np.float32(weight) * (likeness - self.likeness))
