@@ -109,7 +109,8 @@ class FaceStage:
             points = move.points(look.landmarks)
             faces.append(self._face(item, track, points, frame, look.openness, pose))
         for track, frame in frames:
-            track.place(frame, item.stamp)
+            track.place(frame, item.stamp.pts)
+            track.seen = item.stamp
         return faces
 
     def _look(self, item: Frame) -> list[Face | FaceState]:
@@ -135,15 +136,18 @@ class FaceStage:
 
     def _lost(self, stamp: Stamp) -> Iterator[FaceState]:
         for track in self._identify.tracks:
-            if track.visible and stamp.pts - track.seen.pts > self._lost_after_s:
-                track.visible = False
+            if not track.visible:
+                continue
+            if track.mixed or stamp.pts - track.seen.pts > self._lost_after_s:
+                track.visible = track.mixed = False
                 track.alignment, track.look = Alignment(), None
                 yield FaceState(stamp, track.number, False)
 
     def _seen(
         self, item: Frame, points: Floats, eye: Similarity, track: Track
     ) -> Iterator[Face | FaceState]:
-        track.place(eye, item.stamp)
+        track.place(eye, item.stamp.pts)
+        track.seen = item.stamp
         if not track.visible:
             track.visible = True
             yield FaceState(item.stamp, track.number, True)

@@ -32,6 +32,7 @@ _MARGIN = 8.0  # another answer that costs so little more leaves it open
 _ITSELF = 0.8  # least likeness of a face that others have come near to
 _LEARNT = 0.9  # from this likeness on a look is learnt even while others are near
 _CLOSE_D = 2.2  # faces within so many mean eye distances of each other are near
+_MIXED_D = (1.3, 1.5)  # nearer, they overlap; apart again from the second on
 _SAME_D = 0.4  # two finds this near are one face
 _RECENT_S = 1.0  # a find beside a face seen so recently may be that face, badly seen
 _STEADY_S = 0.4  # so may any while a face is missed, unless it looks alike for so long
@@ -150,7 +151,7 @@ class Identities:
         born = self._new(finds, known, stamp)
         self._give_up([i for i, find in enumerate(finds) if find.index in born], costs)
         self.tracks += born.values()
-        return known | born
+        return {i: track for i, track in (known | born).items() if not track.mixed}
 
     def reset(self) -> None:
         """See ``Identify``."""
@@ -193,6 +194,20 @@ class Identities:
                 costs[i, k] = place + unlike
         return costs
 
+    def _overlaps(
+        self, find: _Find, track: Track | None, finds: Sequence[_Find], pts: float
+    ) -> bool:
+        """Whether another face, found or expected, lies over this one."""
+        middle, d = np.array(find.eye.origin), find.eye.d
+        nearest = _MIXED_D[0] if track is not None and track.visible else _MIXED_D[1]
+        if any(_apart(middle, d, f.eye) < nearest for f in finds if f is not find):
+            return True
+        return any(
+            _apart(other.expected(pts), other.d, find.eye) < nearest
+            for other in self.tracks
+            if other.visible and other is not track
+        )
+
     def _follow(self, track: Track, find: _Find, finds: Sequence[_Find], stamp: Stamp) -> None:
         """``track`` is seen as ``find``; where it is alone, it is sure again."""
         middle, d = np.array(find.eye.origin), find.eye.d
@@ -201,7 +216,9 @@ class Identities:
         if alone or _alike(find, track) >= _LEARNT:
             track.learn(find.likeness, stamp.pts)
         track.sure = track.sure or alone
+        track.mixed = self._overlaps(find, track, finds, stamp.pts)
         track.newest = find.likeness
+        track.place(find.eye, stamp.pts)
 
     def _new(
         self, finds: Sequence[_Find], known: dict[int, Track], stamp: Stamp
@@ -215,7 +232,8 @@ class Identities:
                 continue
             since = self._waits_since(find, stamp.pts)
             may_be_known = missed or self._beside_a_recent(find, stamp.pts)
-            if may_be_known and stamp.pts - since < _STEADY_S:
+            mixed = bool(self.tracks) and self._overlaps(find, None, finds, stamp.pts)
+            if mixed or (may_be_known and stamp.pts - since < _STEADY_S):
                 waiting.append(_Waiting(find, since))
                 continue
             track = Track.new(self._next, find.eye, stamp)
@@ -255,7 +273,7 @@ class Identities:
 
 
 def _remembered(tracks: Sequence[Track], stamp: Stamp, remembered_s: float) -> list[Track]:
-    return [t for t in tracks if t.visible or stamp.pts - t.seen.pts <= remembered_s]
+    return [t for t in tracks if t.visible or stamp.pts - t.at <= remembered_s]
 
 
 def _apart(middle: Point, d: float, eye: Similarity) -> float:

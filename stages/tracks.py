@@ -38,6 +38,7 @@ class Track:
     likeness: Floats | None = None  # running mean; None where nobody asks
     newest: Floats | None = None  # likeness when last seen
     since: float = 0.0  # source time of the first look, s
+    mixed: bool = False  # it overlaps another face: crops and landmarks are of both
     sure: bool = True  # no other face has come near since the look was last compared
 
     @classmethod
@@ -45,13 +46,13 @@ class Track:
         """A face seen for the first time."""
         return cls(number, np.array(eye.origin), eye.d, stamp, at=stamp.pts, since=stamp.pts)
 
-    def place(self, eye: Similarity, stamp: Stamp) -> None:
-        """It is seen here now."""
-        middle, passed = np.array(eye.origin), stamp.pts - self.at
+    def place(self, eye: Similarity, pts: float) -> None:
+        """It is here at ``pts``."""
+        middle, passed = np.array(eye.origin), pts - self.at
         if passed > 0:
             weight = 1 - np.exp(-passed / _FOLLOW_S)
             self.speed = self.speed + weight * ((middle - self.middle) / passed - self.speed)
-        self.middle, self.d, self.at, self.seen = middle, eye.d, stamp.pts, stamp
+        self.middle, self.d, self.at = middle, eye.d, pts
 
     def expected(self, pts: float) -> Point:
         """Where it should be at ``pts``, if it goes on as it went, source px."""

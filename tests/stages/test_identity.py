@@ -28,11 +28,16 @@ def test_faces_that_cross_keep_their_numbers_and_the_hidden_one_is_lost_meanwhil
     seconds: float,
 ) -> None:
     play = Play(_crossing(seconds=seconds)).run(seconds + 2.5)
-    assert play.people() == {0: {0}, 1: {1}} or play.people() == {0: {1}, 1: {0}}
-    behind = next(face for face, who in play.people().items() if who == {0})
-    later = [state[1:] for state in play.states if state[0] > 0]
-    assert later in ([(behind, False), (behind, True)], [])
-    assert all(len(seen) > 0.6 * FPS * (seconds + 2.5) for seen in play.seen.values())
+    assert sorted(play.people().values(), key=min) == [{0}, {1}]
+    for face in (0, 1):
+        told = [visible for _, which, visible in play.states if which == face]
+        assert told == [k % 2 == 0 for k in range(len(told))]
+        assert told[-1] and len(told) > 1
+        assert len(play.seen[face]) > 0.6 * FPS * (seconds + 2.5)
+    middle = 1.0 + seconds / 2  # one behind the other
+    apart = 380 / seconds  # px/s, each
+    both = {round(t, 3) for t, _ in play.seen[0]} & {round(t, 3) for t, _ in play.seen[1]}
+    assert not any(2 * apart * abs(t - middle) < 60 for t in both)
 
 
 def test_the_nearest_midpoint_alone_would_take_one_for_the_other() -> None:
@@ -74,7 +79,7 @@ def test_lookalikes_that_cross_become_new_faces_rather_than_each_other() -> None
     ]
     play = Play(actors).run(3.0)
     assert all(len(who) == 1 for who in play.people().values())
-    assert len(play.people()) == 4
+    assert len(play.people()) >= 4
     other = Play([actors[0], Actor(actors[1].at, 2)]).run(3.0)
     assert sorted(other.people().values(), key=min) == [{0}, {1}]
 
