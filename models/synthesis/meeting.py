@@ -8,7 +8,7 @@ kind              what happens, once
 ``close``         two come as close as 1.7 to 2 eye distances and part again
 ``away``          one leaves the picture and is back within 0.6 to 1.2 s
 ``long_away``     one leaves and comes back after 3 to 4 s
-``small``         two change places, one less than two thirds as large and behind
+``small``         two change places, one at most 0.7 times as large and behind
 ================  =====================================================================
 
 People are different portraits, and variants of them. Expressions come in turn: never two
@@ -30,7 +30,7 @@ Kind = Literal["cross", "pass", "close", "away", "long_away", "small"]
 
 _SIZE = (640, 360)
 _SIZES = (52.0, 74.0)  # eye distances, px
-_SMALL = (0.5, 0.62)  # share of the other's
+_LARGE, _SMALL = 80.0, (0.6, 0.7)  # px, and share of it: FaceMesh finds none below some 45 px
 _CLOSE_D = (1.7, 2.0)
 _STAY_S = 2.0  # everybody stays at rest before, and as long after
 _STROLL_S = (1.6, 3.0)  # from place to place
@@ -58,7 +58,7 @@ def random_meeting(
     names = [str(name) for name in rng.permutation(portrait_names())]
     sizes = rng.uniform(*_SIZES, 3)
     if chosen == "small":
-        sizes[0] = sizes[1] * rng.uniform(*_SMALL)
+        sizes[:2] = _LARGE * rng.uniform(*_SMALL), _LARGE
     paths = _paths(rng, chosen, sizes)
     scripts = _scripts(rng, len(paths), sizes, duration_s)
     people = [
