@@ -207,6 +207,26 @@ def growth(
 
 
 @app.command()
+def faces(
+    meetings: Annotated[int, typer.Option(help="Random meetings of 10 s.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of the first.")] = 101,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes; default: one per processor core.")
+    ] = None,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """Several people who cross, hide each other, leave and return: whose events are whose?"""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.faces import measure
+
+    _end("faces", form, measure(meetings, seed, jobs))
+
+
+@app.command()
 def floors(
     source: Source = None,
     json: Json = None,

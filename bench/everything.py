@@ -70,6 +70,11 @@ def parts(live_s: float = _SHORT_S, minutes: float = 3.0, plot: Path | None = No
 
         return measure(max(live_s / 3, 5.0), plot, short=True)
 
+    def faces() -> list[Result]:
+        from bench.faces import measure
+
+        return measure(6)
+
     def floors() -> list[Result]:
         from bench.floors import measure
 
@@ -90,7 +95,7 @@ def parts(live_s: float = _SHORT_S, minutes: float = 3.0, plot: Path | None = No
 
         return measure(None, minutes, variants="paper,ours,exact")
 
-    made = (flow, throughput, latency, replay, cameras, startup, memory, growth, floors)
+    made = (flow, throughput, latency, replay, cameras, startup, memory, growth, faces, floors)
     return [Part(one.__name__, one) for one in (*made, recognition, directions, spotting)]
 
 

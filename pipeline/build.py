@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stages.score import Scorer
 
 _EPOCHS = 1000  # ids: rebuilds of spot count thousands, losses upstream of it count ones
+_FACES = 1000  # so many face numbers are each rebuild's own, where there are several faces
 STAGES = ("face", "motion", "spot", "classify")
 
 _loading = threading.Lock()  # nodes that want the same file at once load it once
@@ -74,8 +75,9 @@ def import_ahead() -> None:
         import_mediapipe()
 
 
-def _face(config: Config) -> Stage:
+def _face(config: Config, epoch: int) -> Stage:
     from stages.face import FaceStage
+    from stages.identity import Identities, Nearest
     from stages.landmarks import FaceMeshLandmarker, Landmarker, TaskLandmarker
 
     task = config.face.task
@@ -84,6 +86,7 @@ def _face(config: Config) -> Stage:
         if task is None
         else TaskLandmarker(task, max_faces=config.faces)
     )
+    remembered_s = config.face.remembered_s
     stage = FaceStage(
         landmarker,
         max_faces=config.faces,
@@ -91,6 +94,11 @@ def _face(config: Config) -> Stage:
         method=config.method,
         whole=_wants_whole(config),
         landmarks_s=config.face.landmarks_s,
+        identify=(
+            Nearest(remembered_s)
+            if config.faces == 1
+            else Identities(remembered_s, first=_FACES * epoch)
+        ),
     )
     stage.warm_up()
     return stage
@@ -201,10 +209,10 @@ def _classify(config: Config) -> Stage:
 
 
 def build(name: str, config: Config, epoch: int = 0) -> Stage:
-    """The stage called ``name``; ``epoch`` counts its rebuilds and enters event ids."""
+    """The stage called ``name``; ``epoch`` counts its rebuilds and enters ids."""
     limit_threads()
     if name == "face":
-        return _face(config)
+        return _face(config, epoch)
     if name == "motion":
         return _motion(config)
     if name == "spot":

@@ -75,6 +75,9 @@ class FaceConfig(_Section):
 
     task: Path | None = Field(None, description="a MediaPipe FaceLandmarker .task file")
     lost_after_s: float = Field(0.25, ge=0, description="a face unseen for longer is lost")
+    remembered_s: float = Field(  # at most what stages.spot remembers of a face
+        2.0, ge=0, le=60, description="a face back within this time keeps its number"
+    )
     landmarks_s: float = Field(
         0.016, ge=0, le=0.05, description="mespot: seconds between landmarks; 0: every frame"
     )

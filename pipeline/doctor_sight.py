@@ -132,9 +132,10 @@ def _webcam(number: int) -> str:
     """What webcam ``number`` gives; "" for nothing."""
     from models.errors import SourceError
     from pipeline.sources import open_source
+    from pipeline.sources.latest import Watch
 
     try:
-        source = open_source(str(number), read_timeout_s=2.0)
+        source = open_source(str(number), watch=Watch(read_timeout_s=2.0))
         frame = next(iter(source.frames()), None)
         source.close()
     except SourceError:
@@ -148,9 +149,11 @@ def _webcam(number: int) -> str:
 def source(config: Config) -> Found:
     """The configured source opens and gives a picture."""
     from pipeline.sources import open_source, redacted
+    from pipeline.sources.latest import Watch
 
     rate = config.fps if Path(config.source).is_dir() else "max"
-    opened = open_source(config.source, fps=rate, open_timeout_s=_OPEN_S, read_timeout_s=_OPEN_S)
+    watch = Watch(read_timeout_s=_OPEN_S)
+    opened = open_source(config.source, fps=rate, open_timeout_s=_OPEN_S, watch=watch)
     frame = next(iter(opened.frames()), None)
     opened.close()
     name = redacted(config.source)

@@ -77,7 +77,6 @@ def open_unpaced(config: Config) -> Source:
         stream=config.capture.name or None,
         duration_s=config.duration,
         open_timeout_s=config.capture.open_timeout_s,
-        read_timeout_s=config.capture.read_timeout_s,
     )
 
 

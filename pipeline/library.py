@@ -142,7 +142,7 @@ class _Kept:
             self.blinks.append(message)
         elif isinstance(message, StateMessage):
             self.states.append(message)
-        else:
+        elif isinstance(message, CurvesMessage):
             self.columns.setdefault((message.face, message.reference), []).append(message)
 
     def curves(self) -> list[WindowCurves]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from stages import tracking
 from stages.alignment import Alignment
+from stages.identity import Identify, Identities, Nearest
 from stages.items import Face, FaceState, Floats, Frame, Stamp
 from stages.landmarks import (
     LEFT_INNER_EYE,
@@ -23,9 +22,8 @@ from stages.landmarks import (
     Landmarker,
 )
 from stages.region import Similarity, crop_all, crop_face, similarity
+from stages.tracks import Track
 
-_REMEMBERED_S = 2.0  # a face that returns within this time and near its place keeps its id
-_NEAR_D = 1.5  # "near": within so many eye distances
 # generic head in mm, x right, y down, z away from the camera; MediaPipe indices
 _HEAD_INDICES = (4, 152, RIGHT_OUTER_EYE, LEFT_OUTER_EYE, 61, 291)
 _HEAD = np.array(
@@ -38,19 +36,6 @@ _HEAD = np.array(
         (28.9, 28.9, 24.1),
     ]
 )
-
-
-@dataclass
-class _Track:
-    """One face that is or was there."""
-
-    number: int
-    middle: npt.NDArray[np.float64]  # eye midpoint, source px
-    d: float
-    seen: Stamp
-    visible: bool
-    alignment: Alignment
-    look: tracking.Look | None = None  # the last one of the landmarker
 
 
 class FaceStage:
@@ -67,6 +52,8 @@ class FaceStage:
         landmarks_s: source time between two looks of the landmarker, if the picture tells how
             the faces move in between (``stages.tracking``); 0: every frame. ``paper``
             looks at every frame.
+        identify: which face is which; default: one face is the nearest, several are told
+            apart by their looks as well (``stages.identity``).
     """
 
     def __init__(
@@ -78,6 +65,7 @@ class FaceStage:
         min_eye_distance: float = 20.0,
         whole: bool = False,
         landmarks_s: float = 0.0,
+        identify: Identify | None = None,
     ) -> None:
         self._landmarker = landmarker
         self._max_faces = max_faces
@@ -87,8 +75,7 @@ class FaceStage:
         self._whole = whole
         self._landmarks_s = 0.0 if method == "paper" else landmarks_s
         self._looked = -np.inf  # source time of the last look
-        self._tracks: list[_Track] = []
-        self._next = 0
+        self._identify = identify or (Nearest() if max_faces == 1 else Identities())
 
     def warm_up(self) -> None:
         """Compile and touch the kernels, so that the first frame is not late."""
@@ -105,11 +92,11 @@ class FaceStage:
         """Every face where the picture says that it is now; None: it takes a look."""
         if not 0 < item.stamp.pts - self._looked < self._landmarks_s:
             return None
-        visible = [track for track in self._tracks if track.visible]
+        visible = [track for track in self._identify.tracks if track.visible]
         if not visible or any(track.seen.pts < self._looked for track in visible):
             return None
         faces: list[Face] = []
-        frames: list[tuple[_Track, Similarity]] = []
+        frames: list[tuple[Track, Similarity]] = []
         for track in sorted(visible, key=lambda track: track.number):
             look = track.look
             move = look.move(item) if look is not None else None
@@ -122,16 +109,17 @@ class FaceStage:
             points = move.points(look.landmarks)
             faces.append(self._face(item, track, points, frame, look.openness, pose))
         for track, frame in frames:
-            track.middle, track.d, track.seen = np.array(frame.origin), frame.d, item.stamp
+            track.place(frame, item.stamp.pts)
+            track.seen = item.stamp
         return faces
 
     def _look(self, item: Frame) -> list[Face | FaceState]:
         """Faces where the landmarker sees them."""
+        out: list[Face | FaceState] = list(self._lost(item.stamp))
         found = self._landmarker.detect(item.image, item.stamp.pts)
         eyes = [(points, similarity(points)) for points in found]
         eyes = [(p, s) for p, s in eyes if s.d >= self._min_eye_distance][: self._max_faces]
-        pairs = self._assign([s for _, s in eyes], item.stamp)
-        out: list[Face | FaceState] = list(self._lost(item.stamp))
+        pairs = self._identify(item.image, [s for _, s in eyes], item.stamp)
         for index in sorted(pairs, key=lambda i: pairs[i].number):
             out += self._seen(item, eyes[index][0], eyes[index][1], pairs[index])
         self._looked = item.stamp.pts
@@ -152,48 +140,23 @@ class FaceStage:
 
     def reset(self) -> None:
         """Forget every face."""
-        self._tracks.clear()
-        self._next = 0
+        self._identify.reset()
         self._looked = -np.inf
 
-    def _assign(self, eyes: list[Similarity], stamp: Stamp) -> dict[int, _Track]:
-        """Nearest track for each face found, nearest pair first; new tracks for the rest."""
-        self._tracks = [t for t in self._tracks if stamp.pts - t.seen.pts <= _REMEMBERED_S]
-        distances = sorted(
-            (float(np.hypot(*(np.array(s.origin) - t.middle))) / t.d, i, k)
-            for i, s in enumerate(eyes)
-            for k, t in enumerate(self._tracks)
-        )
-        pairs: dict[int, _Track] = {}
-        taken: set[int] = set()
-        for distance, i, k in distances:
-            alone = len(eyes) == 1 and len(self._tracks) == 1
-            if i not in pairs and k not in taken and (distance <= _NEAR_D or alone):
-                pairs[i] = self._tracks[k]
-                taken.add(k)
-        for i, eye in enumerate(eyes):
-            if i not in pairs:
-                pairs[i] = self._new(eye, stamp)
-        return pairs
-
-    def _new(self, eye: Similarity, stamp: Stamp) -> _Track:
-        middle = np.array(eye.origin)
-        track = _Track(self._next, middle, eye.d, stamp, False, Alignment())
-        self._next += 1
-        self._tracks.append(track)
-        return track
-
     def _lost(self, stamp: Stamp) -> Iterator[FaceState]:
-        for track in self._tracks:
-            if track.visible and stamp.pts - track.seen.pts > self._lost_after_s:
-                track.visible = False
+        for track in self._identify.tracks:
+            if not track.visible:
+                continue
+            if track.mixed or stamp.pts - track.seen.pts > self._lost_after_s:
+                track.visible = track.mixed = False
                 track.alignment, track.look = Alignment(), None
                 yield FaceState(stamp, track.number, False)
 
     def _seen(
-        self, item: Frame, points: Floats, eye: Similarity, track: _Track
+        self, item: Frame, points: Floats, eye: Similarity, track: Track
     ) -> Iterator[Face | FaceState]:
-        track.middle, track.d, track.seen = np.array(eye.origin), eye.d, item.stamp
+        track.place(eye, item.stamp.pts)
+        track.seen = item.stamp
         if not track.visible:
             track.visible = True
             yield FaceState(item.stamp, track.number, True)
@@ -210,7 +173,7 @@ class FaceStage:
     def _face(
         self,
         item: Frame,
-        track: _Track,
+        track: Track,
         points: Floats,
         frame: Similarity,
         openness: float,

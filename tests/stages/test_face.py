@@ -97,7 +97,7 @@ def test_two_faces_keep_their_ids_whatever_order_the_landmarker_uses() -> None:
 
 def test_one_of_two_faces_goes_and_a_stranger_elsewhere_gets_a_new_id() -> None:
     a, b, c = _points(120, d=60), _points(450, d=60), _points(300, y=420, d=60)
-    out = _run([[a, b]] * 3 + [[a]] * 20 + [[a, c]] * 3, max_faces=2)
+    out = _run([[a, b]] * 3 + [[a]] * 20 + [[a, c]] * 15, max_faces=2)
     assert (10, 1, False) in _states(out)
     assert _states(out)[-1][1:] == (2, True)
 
