@@ -131,9 +131,9 @@ class FaceStage:
 
     def interrupt(self) -> Iterable[FaceState]:
         """The camera was lost: so is every face. One that is soon there again keeps its id."""
-        visible = [track for track in self._tracks if track.visible]
+        visible = [track for track in self._identify.tracks if track.visible]
         for track in visible:
-            track.visible = False
+            track.visible = track.mixed = False
             track.alignment, track.look = Alignment(), None
         self._looked = -np.inf
         return [FaceState(track.seen, track.number, False, camera=True) for track in visible]
