@@ -142,7 +142,7 @@ class LogConfig(_Section):
     )
     max_days: float = Field(90.0, gt=0, le=36500, description="events older than this go")
     sync: Literal["full", "normal", "off"] = Field(
-        "full", description="full: on disk before it is published, power cuts included"
+        "normal", description="full: on disk before it is published, power cuts included"
     )
 
 

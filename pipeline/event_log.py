@@ -36,7 +36,7 @@ _MARK_BYTES = 128
 _DAY_NS = 86_400 * 10**9
 
 
-def connect(path: Path, sync: str = "full") -> sqlite3.Connection:
+def connect(path: Path, sync: str = "normal") -> sqlite3.Connection:
     """A connection that writes; an empty file gets its tables with ``found``."""
     connection = sqlite3.connect(
         path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
@@ -123,7 +123,7 @@ class EventLog:
         self,
         path: Path,
         stream: str,
-        sync: str = "full",
+        sync: str = "normal",
         max_mb: float = 100.0,
         max_days: float = 90.0,
         utc_ns: Callable[[], int] = time.time_ns,
