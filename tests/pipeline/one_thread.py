@@ -79,7 +79,7 @@ class Socket:
     def recv(self) -> bytes:
         return self.queue.popleft()[1][0]
 
-    def recv_multipart(self, copy: bool = True) -> list[Any]:
+    def recv_multipart(self, flags: int = 0, copy: bool = True) -> list[Any]:
         parts = self.queue.popleft()[1]
         return parts if copy else [SimpleNamespace(buffer=memoryview(part)) for part in parts]
 
@@ -99,6 +99,8 @@ class Poller:
 
 class Context:
     """Makes sockets."""
+
+    underlying = -1  # no doorkeeper knows it
 
     def __init__(self, wait: Callable[[], None]) -> None:
         self._bound: dict[str, Socket] = {}

@@ -214,7 +214,14 @@ def test_what_is_not_kept_is_a_warning_or_a_notice(publisher: Publisher) -> None
 
 def test_malformed_messages_are_counted_and_passed_over(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/e"
-    whole = {"type": "event", "log": "a", "run": 1, "seq": 0, "stream": "cam", "phase": "apex"}
+    at = {"frame": 3, "pts": 0.1, "utc_ns": 7}
+    whole = {
+        **{"v": 1, "type": "event", "log": "a", "run": 1, "seq": 0, "id": "cam/0/0-0"},
+        **{"stream": "cam", "face": 0, "phase": "apex", "kind": "unknown", "onset": None},
+        **{"apex": at, "offset": None, "aus": [], "height": 0.0, "explained": 0.0, "vetoes": []},
+        **{"emotions": [], "prototypes": "p@1", "models": [], "reason": ""},
+        **{"delays": {"decision_s": 0.1, "processing_ms": 1.0}, "published_utc_ns": 9},
+    }
     parts = [
         [b"event.cam.apex"],
         [b"event.cam.apex", b"a", b"b"],
