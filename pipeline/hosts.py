@@ -110,7 +110,9 @@ class Threads(Host):
         return [name for name in gone if name not in self._ended]
 
     def bury(self, name: str) -> None:
-        """Nothing is left of a dead thread that would be in the way."""
+        """A thread that is gone is counted once."""
+        if name in self._threads and not self._threads[name].is_alive():
+            del self._threads[name]
 
     def end(self, patience_s: float) -> None:
         """Tell all to leave; one that hangs is left behind."""

@@ -294,7 +294,7 @@ class World(Host):
 
     def supervise(self) -> None:
         """The supervisor takes a turn for each report."""
-        self.now += 0.01
+        self.now += 0.001
         reports: Any = self.lines._reports
         for _ in range(max(1, len(reports.queue))):
             self.graph._turn(self, self.lines)
