@@ -162,11 +162,13 @@ def test_a_source_that_hangs_does_not_delay_a_stop(
             states.append(message.get("state", message["type"]))
 
     config = scripted.config(graph={"heartbeat_s": 0.1})
-    summary = _run(Graph(config, on_report, scripted.make))
+    graph = Graph(config, on_report, scripted.make)
+    summary = _run(graph)
     took = time.monotonic() - stopped[0]
     let_go.set()
     assert took < promised_s()
-    assert summary.frames == 30
+    # the node's own count may be that of its last beat: it hangs with its source
+    assert graph._begun.frame == 29
     assert summary.nodes["face"].total_received == 30
     assert states[-1] == "ended"
 
