@@ -172,6 +172,35 @@ def test_publisher_and_subscriber_come_and_go(publisher: Publisher) -> None:
     assert withdrawn == {"the run before ended unexpectedly"}
 
 
+def test_every_position_over_a_restart_of_the_publisher_is_one_to_go_on_from(
+    publisher: Publisher,
+) -> None:
+    publisher.start()
+    publisher.publish(4)
+    positions: list[Position] = []
+    notices: list[Any] = []
+    with subscribe(
+        publisher.address, since=-1, timeout_s=PATIENCE_S, on_notice=notices.append
+    ) as subscription:
+        assert take(subscription, 4) == [0, 1, 2, 3]
+        publisher.stop()
+        publisher.start()
+        publisher.publish(4)
+        for seq in range(4, 8):
+            assert take(subscription, 1) == [seq]
+            assert subscription.position is not None
+            positions.append(subscription.position)
+    publisher.publish(4)  # what follows the last of them
+    assert {position.seq for position in positions} == {4, 5, 6, 7}
+    for position in positions:
+        assert Position.parse(str(position)) == position
+        with subscribe(
+            publisher.address, since=position, timeout_s=PATIENCE_S, on_notice=notices.append
+        ) as later:
+            assert take(later, 3) == [position.seq + number for number in (1, 2, 3)]
+    assert not notices
+
+
 def test_without_a_log_a_restart_is_a_new_log(publisher: Publisher) -> None:
     publisher.options["log"] = {"enabled": False}
     publisher.start()
