@@ -1,4 +1,4 @@
-"""Half a minute of the soak: real RTSP, faults of all kinds, every event accounted for (synthetic)."""
+"""Half a minute of the soak: real RTSP, faults, every event accounted for (synthetic)."""
 
 from __future__ import annotations
 
