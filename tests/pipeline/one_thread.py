@@ -145,6 +145,10 @@ class Publish(Node):
         super().__init__("publish", config, links, epoch)
         self._world = world
 
+    def check(self) -> None:
+        """It is not abandoned before the end that it is told: ``Graph`` waits for it."""
+        self.reporter.beat()
+
     def begin(self) -> None:
         self.reporter.send("ready")
         if self.epoch:
@@ -267,6 +271,8 @@ class World(Host):
         """Nothing to import."""
 
     def start(self, name: str, epoch: int) -> None:
+        if name in self.nodes:  # a thread that was begun again meanwhile
+            return
         arguments = self.config, self._links, epoch
         if name == "capture":
             node: Any = Capture(self, *arguments)
@@ -294,7 +300,7 @@ class World(Host):
 
     def supervise(self) -> None:
         """The supervisor takes a turn for each report."""
-        self.now += 0.001
+        self.now += 0.01
         reports: Any = self.lines._reports
         for _ in range(max(1, len(reports.queue))):
             self.graph._turn(self, self.lines)
