@@ -145,6 +145,7 @@ def test_attacks_at_processes_over_tcp(opened: list[Addresses], tmp_path: Path) 
             duration=9,
             events="tcp://127.0.0.1:*",
             out=out,
+            log={"path": tmp_path / f"{name}.db"},
             transport="tcp",
             model=[],
         )
