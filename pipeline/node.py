@@ -33,6 +33,7 @@ _WORD_MS = 2000  # a report that matters waits so long for room
 NEWER_WON = "capture: newer frame won"
 _MOST_NOTES = 100
 _LONGEST_TEXT = 2000
+_LOOKED_AT = 5 * _LONGEST_TEXT  # for secrets
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
 
@@ -113,7 +114,7 @@ class Reporter:
             latencies_ms=self._latencies,
             work_ms=self._work,
             idle=self.idle,
-            text=redacted(text)[:_LONGEST_TEXT],
+            text=redacted(text[:_LOOKED_AT])[:_LONGEST_TEXT],
             exit_code=exit_code,
             payload=payload,
         )
