@@ -120,9 +120,10 @@ class PublishNode(Node):
             wanted = address or config.replay or beside(config.events)
             link, bound = self._replay(wanted, guard)
         except AddressError:
-            if config.replay is not None or not events.startswith("tcp://"):
+            if config.replay is not None:
                 raise
-            anywhere = f"{config.events.rpartition(':')[0]}:*"
+            host = config.events.rpartition(":")[0]
+            anywhere = f"{host}:*" if host.startswith("tcp://") else "tcp://127.0.0.1:*"
             link, bound = self._replay(anywhere, guard)  # the beat tells where it is
         for warning in guard.warnings:
             self.reporter.send("note", text=warning)
