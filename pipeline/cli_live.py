@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -12,6 +15,7 @@ from models.errors import UserError
 from pipeline.redaction import holds_secret, redacted
 
 _LONGEST_LINE = 2000
+_LEFT_BEHIND = ("capture", "face", "motion", "spot", "classify", "publish", "imports")
 _SOURCE_HELP = (
     "Webcam index (0), rtsp:// address, video file, folder of numbered images, "
     "or synthetic: (a scripted face with known truth)."
@@ -167,3 +171,15 @@ def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot
             typer.echo(f"{name}: {message} (see --help)", err=True)
             return int(error.exit_code)
         raise
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with ``code``.
+
+    A node that was given up within a library's start would abort an orderly end.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name in _LEFT_BEHIND for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)

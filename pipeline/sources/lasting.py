@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -144,6 +145,7 @@ class Lasting:
                 lost_at, why = self._timeline.now(), self._source.why
                 self._source.close()
                 self._backoff.found(lost_at - begun)
+                gc.collect()  # reader and decoder hold each other, 3 MB a connection
                 if self._ended() or not why:
                     return
                 if not self._reconnect:
