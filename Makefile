@@ -1,11 +1,12 @@
 # make setup: the runtime in .venv; make demo: run the synthetic camera; make test: every test
 # make recognisers: the shipped recognisers anew, from synthetic faces (an hour)
 # make bench: every claim measured, docs/performance.md rewritten
+# make soak: ten minutes of faults of all kinds, for a nightly run; every event accounted for
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 ORT := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 BIN := .venv/bin
 
-.PHONY: setup dev demo test lint bench recognisers clean
+.PHONY: setup dev demo test lint bench soak recognisers clean
 
 setup: .venv/.runtime
 
@@ -38,6 +39,9 @@ lint: dev
 bench: dev
 	mkdir -p build
 	$(BIN)/python -m bench all --into docs/performance.md --plot docs/growth.png --json build/bench.json
+
+soak: dev
+	$(BIN)/python -m bench soak --hours 0.17 --faults 14
 
 # made faces of two portraits; the third, of the demo, is kept for the test of another face
 MADE := build/recognisers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.cli_live import obey
+from pipeline.cli_live import leave, obey
 
 if __name__ == "__main__":
-    sys.exit(obey(sys.argv[1:]))
+    leave(obey(sys.argv[1:]))

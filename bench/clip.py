@@ -113,16 +113,36 @@ def clip(source: Path | None, seconds: float, fps: float = 30.0) -> Path:
 
 
 def looped(path: Path, seconds: float, length_s: float) -> Path:
-    """``path`` (of ``length_s`` seconds) again and again for ``seconds``: a list, not a copy.
+    """``path`` (of ``length_s`` seconds) again and again for ``seconds``.
 
     At each seam the head jumps by about a pixel, as at a cut.
     """
     times = math.ceil(seconds / length_s)
     if times <= 1:
         return path
-    film = folder() / f"{path.stem}x{times}.ffconcat"
-    film.write_text("ffconcat version 1.0\n" + f"file {path.name}\n" * times, encoding="ascii")
-    return film
+    return repeated(path, times)
+
+
+def repeated(video: Path, times: int) -> Path:
+    """``video`` joined to itself ``times`` times, without encoding it again."""
+    target = video.with_name(f"{video.stem}_x{times}.mp4")
+    with av.open(str(target), "w") as out:
+        stream = None
+        shift = 0
+        for _ in range(times):
+            with av.open(str(video)) as source:
+                track = source.streams.video[0]
+                stream = stream or out.add_stream_from_template(track)
+                end = 0
+                for packet in source.demux(track):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    end = max(end, packet.pts + (packet.duration or 0))
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = stream
+                    out.mux(packet)
+                shift += end
+    return target
 
 
 def film(seconds: float, fps: float = 30.0, longest_s: float = 20.0) -> Path:

@@ -66,6 +66,8 @@ def serving(
         credentials: user and password that clients must give; not with ``live``.
         live: it plays whether anybody looks or not, as a camera does; clients join in.
     """
+    from bench.clip import repeated  # not where the system's Python runs this file
+
     served = video if times == 1 else repeated(video, times)
     kind = "live" if live else "film"
     command = [PYTHON, __file__, str(served), kind, *(credentials or ())]
@@ -78,30 +80,6 @@ def serving(
     finally:
         process.kill()
         process.communicate()
-
-
-def repeated(video: Path, times: int) -> Path:
-    """``video`` joined to itself ``times`` times, without encoding it again."""
-    import av
-
-    target = video.with_name(f"{video.stem}_x{times}.mp4")
-    with av.open(str(target), "w") as out:
-        stream = None
-        shift = 0
-        for _ in range(times):
-            with av.open(str(video)) as source:
-                track = source.streams.video[0]
-                stream = stream or out.add_stream_from_template(track)
-                end = 0
-                for packet in source.demux(track):
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    end = max(end, packet.pts + (packet.duration or 0))
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    packet.stream = stream
-                    out.mux(packet)
-                shift += end
-    return target
 
 
 def _serve(video: str, kind: str, user: str = "", password: str = "") -> None:

@@ -22,6 +22,7 @@ from pipeline.wire import WireError
 _MOST_BYTES = 16 * 1024 * 1024  # of a report
 _MOST_PUBLISHED = 1024 * 1024  # of a published message
 _MOST_TOPIC = 4096
+_LONGEST_REASON = 200  # it may quote the message
 _KINDS: dict[str, type[msgspec.Struct]] = {
     "event": EventMessage,
     "blink": BlinkMessage,
@@ -91,7 +92,7 @@ def body(data: bytes) -> dict[str, Any]:
         try:
             msgspec.convert(found, _KINDS[name])
         except (msgspec.ValidationError, RecursionError) as error:
-            raise WireError(str(error)) from None
+            raise WireError(str(error)[:_LONGEST_REASON]) from None
     return found
 
 
@@ -99,4 +100,4 @@ def _decoded(data: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise WireError(str(error)) from None
+        raise WireError(str(error)[:_LONGEST_REASON]) from None

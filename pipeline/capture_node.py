@@ -168,5 +168,5 @@ class CaptureNode(Node):
 
     def _count_drops(self) -> None:
         if self._timeline is not None:
-            self.reporter.dropped.clear()
-            self.reporter.dropped.update(self._timeline.counts())
+            for reason, count in self._timeline.counts().items():
+                self.reporter.dropped[reason] = count

@@ -24,7 +24,7 @@ from pipeline import (
     cli_score,
     cli_synth,
 )
-from pipeline.cli_live import live, obey
+from pipeline.cli_live import leave, live, obey
 from pipeline.config import load
 
 app = typer.Typer(
@@ -120,4 +120,4 @@ def run(arguments: list[str], commands: typer.Typer = app, name: str = "mespot")
 
 def main() -> None:
     """Entry point ``mespot``."""
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -13,11 +17,10 @@ from pipeline.redaction import holds_secret, redacted
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from pipeline.graph import Graph
-    from pipeline.lsl import LslBridge
-    from pipeline.messages import Report
+    from pipeline.watchers import Watcher
 
 _LONGEST_LINE = 2000
+_LEFT_BEHIND = ("capture", "face", "motion", "spot", "classify", "publish", "imports")
 _SOURCE_HELP = (
     "Webcam index (0), rtsp:// address, video file, folder of numbered images, "
     "or synthetic: (a scripted face with known truth)."
@@ -141,30 +144,26 @@ def live(
     from pipeline.console import Screen
     from pipeline.graph import Graph
     from pipeline.node import is_live
+    from pipeline.watchers import Watchers
 
     screen = Screen(quiet, verbose, is_live(settings.source))
-    bridge = _lsl_bridge(settings) if settings.lsl.enabled else None
-
-    def on_report(report: Report, graph: Graph) -> None:
-        if bridge is not None:
-            bridge.on_report(report)
-        screen.on_report(report, graph)
-
-    graph = Graph(settings, on_report)
+    watchers = Watchers([screen, *_watchers(settings)])
+    graph = Graph(settings, watchers.on_report, hear=watchers.on_message)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, graph.on_signal)
     try:
         summary = graph.run()
     finally:
-        if bridge is not None:
-            bridge.close()
+        watchers.close()
     screen.summary(summary)
 
 
-def _lsl_bridge(settings: Config) -> LslBridge:
-    from pipeline.lsl import LslBridge
+def _watchers(settings: Config) -> Iterator[Watcher]:
+    """Those who look on, as far as they are asked for."""
+    if settings.lsl.enabled:
+        from pipeline.lsl import LslBridge
 
-    return LslBridge(settings, lambda text: typer.echo(f"mespot: {text}", err=True))
+        yield LslBridge(settings, lambda text: typer.echo(f"mespot: {text}", err=True))
 
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -196,3 +195,15 @@ def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot
             typer.echo(f"{name}: {message} (see --help)", err=True)
             return int(error.exit_code)
         raise
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with ``code``.
+
+    A node that was given up within a library's start would abort an orderly end.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name in _LEFT_BEHIND for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)

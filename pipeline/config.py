@@ -145,7 +145,7 @@ class LogConfig(_Section):
     )
     max_days: float = Field(90.0, gt=0, le=36500, description="events older than this go")
     sync: Literal["full", "normal", "off"] = Field(
-        "full", description="full: on disk before it is published, power cuts included"
+        "normal", description="full: on disk before it is published, power cuts included"
     )
 
 
@@ -303,6 +303,11 @@ class Config(BaseSettings):
             published = self.publish.model_copy(update={"curves": True})
             object.__setattr__(self, "publish", published)  # frozen for everybody else
         return self
+
+    @property
+    def tapped(self) -> bool:
+        """Whether this process listens to the run's own messages (``pipeline.tap``)."""
+        return self.lsl.enabled
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():

@@ -15,6 +15,7 @@ from rich.table import Table
 from pipeline.graph import Graph
 from pipeline.messages import Report
 from pipeline.summary import Summary
+from pipeline.watchers import Watcher
 
 _PHASE_STYLE = {"apex": "yellow", "final": "bold green", "retracted": "dim", "update": "cyan"}
 
@@ -59,7 +60,7 @@ def _emotion(readings: list[dict[str, Any]]) -> str:
     return escape(", ".join([readings[0]["label"], *scored]))
 
 
-class Screen:
+class Screen(Watcher):
     """Prints reports as they come; a progress line on recorded input in a terminal."""
 
     def __init__(self, quiet: bool, verbose: bool, live: bool) -> None:

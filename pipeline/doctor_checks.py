@@ -127,22 +127,19 @@ def event_address(config: Config) -> Found:
     return green(f"{bound} is free")
 
 
-def state_folder() -> Path:
-    """Where event logs go by default."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "mespot"
-
-
 def disk(config: Config) -> Found:
     """Room where events are written, and leave to write there."""
-    folders = [state_folder()] if config.out is None else [config.out.parent, state_folder()]
+    from pipeline.journal import default_path
+
+    state = (config.log.path or default_path("")).parent
+    folders = [state] if config.out is None else [config.out.parent, state]
     places = [next(p for p in (folder, *folder.parents) if p.exists()) for folder in folders]
     for folder, place in zip(folders, places, strict=True):
         try:
             with tempfile.TemporaryFile(dir=place):
                 pass
         except OSError as error:
-            level: Level = "yellow" if folder == state_folder() else "red"
+            level: Level = "yellow" if folder == state else "red"
             return level, f"{folder}: {error.strerror}", f"make {folder} writable"
     free = [shutil.disk_usage(place).free for place in places]
     words = "; ".join(f"{f}: {n / 1e9:.1f} GB free" for f, n in zip(folders, free, strict=True))
@@ -151,15 +148,9 @@ def disk(config: Config) -> Found:
     return green(words)
 
 
-def keys_folder() -> Path:
-    """Where keys lie by default, once there are some."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "mespot" / "keys"
-
-
 def keys(config: Config) -> Found:
     """Secret keys are their owner's alone."""
-    return guarded(keys_folder())
+    return guarded(config.security.folder)
 
 
 def guarded(folder: Path) -> Found:

@@ -7,7 +7,6 @@ tore; the oldest go as whole rows. One process writes, anybody may read meanwhil
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import os
 import sqlite3
@@ -36,7 +35,7 @@ _MARK_BYTES = 128
 _DAY_NS = 86_400 * 10**9
 
 
-def connect(path: Path, sync: str = "full") -> sqlite3.Connection:
+def connect(path: Path, sync: str = "normal") -> sqlite3.Connection:
     """A connection that writes; an empty file gets its tables with ``found``."""
     connection = sqlite3.connect(
         path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
@@ -123,7 +122,7 @@ class EventLog:
         self,
         path: Path,
         stream: str,
-        sync: str = "full",
+        sync: str = "normal",
         max_mb: float = 100.0,
         max_days: float = 90.0,
         utc_ns: Callable[[], int] = time.time_ns,
@@ -148,6 +147,8 @@ class EventLog:
             raise
 
     def _take_lock(self) -> None:
+        import fcntl  # not everywhere: clients elsewhere need no log
+
         name = self.path.with_name(self.path.name + ".lock")
         self._lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -190,7 +191,8 @@ class EventLog:
     def _number_on(self) -> None:
         """Where the numbers stand, by the log and by the mark beside it."""
         self.log = self.reading.meta("log")
-        self.run = self.logged_run = int(self.reading.meta("run"))
+        self.logged_run = int(self.reading.meta("run"))
+        self.run = max(self.logged_run, int(self.reading.meta("begun") or 0))
         self.last = self.reading.ends()[1]
         log, run, seq = self._marked()
         if log != self.log:
@@ -257,6 +259,18 @@ class EventLog:
         """The seq with which the runs after ``run`` begin."""
         with told():
             return self.reading.begin_after(run)
+
+    def begin(self, run: int) -> None:
+        """Note that ``run`` begins; a power cut does not undo it, whatever ``sync`` says.
+
+        Raises:
+            LogError: it cannot be written.
+        """
+        with told():
+            connection = self._connected()
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('begun', ?)", (run,))
+            connection.execute(f"PRAGMA synchronous = {self._sync}")
 
     def append(self, rows: Sequence[Row], run: int) -> None:
         """Write ``rows`` of ``run``, all or none; on the disk when it returns.

@@ -162,6 +162,7 @@ class Order:
         if came.head.seq > self.seq + 1:  # a page has no gap but what is gone
             yield Missing(self.seq + 1, came.head.seq - 1)
         self.seq = came.head.seq
+        self.run = max(self.run or 0, came.head.run)  # before it is out: a position may be asked
         yield came
 
     def _numbered_by(self, log: str) -> Iterator[NewLog]:

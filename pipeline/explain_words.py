@@ -25,6 +25,7 @@ _REASONS = {
     "it whole",
     "eyes shut": "the eyes were shut throughout",
     "lost": "the face was lost before the movement was over",
+    "camera lost": "the camera was lost before the movement was over",
     "gap": "frames are missing before the movement was over",
 }
 _ACTED = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -27,8 +28,9 @@ from pipeline.nodes import make
 from pipeline.overload import Overload
 from pipeline.parcels import Parcels
 from pipeline.restarts import Restarts
-from pipeline.sockets import NODES
+from pipeline.sockets import NODES, Addresses
 from pipeline.summary import NodeState, Summary
+from pipeline.tap import Hear, Tap
 
 if TYPE_CHECKING:
     from pipeline.clips import Clips
@@ -55,6 +57,7 @@ class Graph:
         config: what to run.
         on_report: called in the supervising thread with every report.
         maker: makes a node of a name; picklable, where nodes are processes.
+        hear: called in the tap's thread with what nodes put there (``config.tapped``).
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class Graph:
         config: Config,
         on_report: Callable[[Report, Graph], None] = lambda r, g: None,
         maker: Maker = make,
+        hear: Hear = lambda parts: None,
     ) -> None:
         self.config = config
+        self._hear = hear
         self.nodes = {name: NodeState() for name in NODES}
         self.events: Counter[str] = Counter()
         self.warning = ""
@@ -103,6 +108,7 @@ class Graph:
             zmq.Context() as context,
             sockets.addresses(self.config.transport, label) as addresses,
             Lines(context, addresses) as lines,
+            self._tap(context, addresses),
         ):
             links = Links(addresses, context, begun=self._begun)
             host: Host
@@ -123,6 +129,13 @@ class Graph:
             self._restarts.count,
             self.malformed,
         )
+
+    def _tap(
+        self, context: zmq.Context[Any], addresses: Addresses
+    ) -> contextlib.AbstractContextManager[object]:
+        if not self.config.tapped:
+            return contextlib.nullcontext()
+        return Tap(context, addresses["tap"], self._hear)
 
     def _supervise(self, host: Host, lines: Lines) -> None:
         # a mistake in options or source is found before the landmarker is made

@@ -31,7 +31,7 @@ def reach(address: str) -> Reach:
     """
     kind, _, rest = address.partition("://")
     if kind in ("ipc", "inproc"):
-        return "file"
+        return "loopback" if rest.startswith("@") else "file"  # abstract: no file, no owner
     host = rest.rpartition(":")[0]
     if host == "localhost":
         return "loopback"

@@ -23,6 +23,7 @@ from pipeline.sockets import Addresses
 
 Maker = Callable[[str, Config, Links, int], Node]
 _POLL_S = 0.05
+_IMPORTS_S = 30.0
 _LAST_WORDS_S = 2.0  # of a process whose supervisor is gone
 
 
@@ -110,14 +111,18 @@ class Threads(Host):
         return [name for name in gone if name not in self._ended]
 
     def bury(self, name: str) -> None:
-        """Nothing is left of a dead thread that would be in the way."""
+        """A thread that is gone is counted once."""
+        if name in self._threads and not self._threads[name].is_alive():
+            del self._threads[name]
 
     def end(self, patience_s: float) -> None:
         """Tell all to leave; one that hangs is left behind."""
         self._links.abandon.set()
         until = time.monotonic() + patience_s
-        for thread in filter(None, [*self._threads.values(), self._imports]):
+        for thread in self._threads.values():
             thread.join(timeout=max(until - time.monotonic(), 0.0))
+        if self._imports is not None:  # a process that ends within an import is aborted
+            self._imports.join(timeout=_IMPORTS_S)
         if self._links.clips is not None:
             self._links.clips.close()
 

@@ -82,9 +82,13 @@ class Journal:
         return None if self._file is None else self._file.path
 
     def begin(self) -> None:
-        """A new run; it is in the log with the next ``append``."""
+        """A new run: its number is never given again, its events may be."""
         if self._file is not None:
             self.run += 1
+            try:
+                self._file.begin(self.run)
+            except LogError as error:
+                self._fail(error)
 
     def of_runs(self, first: int) -> Iterator[Row]:
         """Everything from run ``first`` on that is still there, in order.

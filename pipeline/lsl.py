@@ -1,38 +1,39 @@
 """LabStreamingLayer: events as markers and matching curves as a regular stream (docs/lab.md).
 
-A bridge, not a node: a thread that subscribes to the event socket as anybody may. It can be
-late, fail or hang without the pipeline noticing.
+A bridge, not a node: a thread that hears what is published. It can be late, fail or hang
+without the pipeline noticing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
+import queue
 import threading
 import time
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import zmq
 
 from models.errors import UserError
-from pipeline import sockets
 from pipeline.config import Config
 from pipeline.exports.version import version
 from pipeline.lsl_clock import CaptureClock
 from pipeline.messages import Report
-from pipeline.sockets import Socket
+from pipeline.watchers import Watcher
 
-_POLL_MS = 100
-_QUIET_MS = 500  # after the run: nothing more is on its way
+if TYPE_CHECKING:
+    from pipeline.graph import Graph
+
+_WAITING = 100_000  # messages that liblsl has not taken
 _TOPICS = (b"event.", b"curves.")
 _MOMENTS = ("onset", "apex", "offset")
 _HELD = 10  # frames after which the rate is known
 _FILLED_S = 1.0  # a longer gap is one; readers of XDF split a regular stream there as well
-_DRAIN_S = 3.0  # for what is still on its way when the run is over
+_DRAIN_S = 6.0  # for what liblsl has not taken when the run is over
 _AT_ONCE_S = 0.0005  # two clocks read within are read at once
 _TRIES = 5
 _SENT_S = 0.5  # for what liblsl has not sent when its outlets close
@@ -52,8 +53,8 @@ def load() -> Any:
     return pylsl
 
 
-class LslBridge:
-    """From the event socket to LSL, in a thread of its own.
+class LslBridge(Watcher):
+    """From the tap to LSL, in a thread of its own.
 
     Args:
         config: of the run.
@@ -66,85 +67,43 @@ class LslBridge:
     def __init__(self, config: Config, note: Callable[[str], None] = lambda text: None) -> None:
         self._outlets = Outlets(load(), config)
         self._note = note
-        self._addresses: SimpleQueue[str] = SimpleQueue()
-        self._streams: SimpleQueue[str] = SimpleQueue()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._queue: queue.Queue[str | bytes | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._run, name="lsl", daemon=True)
+        self._thread.start()
 
-    def on_report(self, report: Report) -> None:
-        """Learn from a node's report where the events are, and what the stream is called."""
-        if report.kind == "ready" and report.node == "publish":
-            self.connect(report.text)
-        elif report.kind == "ready" and report.node == "capture":
+    def on_report(self, report: Report, graph: Graph) -> None:
+        """Offer the marker stream before the first event, so that recorders find it."""
+        if report.kind == "ready" and report.node == "capture":
             self.announce(report.text.partition("\t")[0])
 
     def announce(self, stream: str) -> None:
-        """Offer the marker stream before the first event, so that recorders find it."""
-        self._streams.put(stream)
+        """Offer the markers of ``stream``."""
+        self._put(stream)
 
-    def connect(self, address: str) -> None:
-        """Subscribe to ``address``; more than one where the publishing node began again."""
-        self._addresses.put(address)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="lsl", daemon=True)
-            self._thread.start()
+    def on_message(self, parts: Sequence[bytes]) -> None:
+        """An event, or curves."""
+        if parts[0].startswith(_TOPICS):
+            self._put(parts[1])
+
+    def _put(self, item: str | bytes | None) -> None:
+        with contextlib.suppress(queue.Full):  # liblsl hangs; the run goes on
+            self._queue.put_nowait(item)
 
     def close(self) -> None:
         """Send what was published, then take the streams away."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2 * _DRAIN_S)
+        self._put(None)
+        self._thread.join(timeout=_DRAIN_S)
 
     def _run(self) -> None:
         try:
-            with zmq.Context() as context:
-                self._pump(context)
+            while (item := self._queue.get()) is not None:
+                if isinstance(item, str):
+                    self._outlets.markers(item)
+                else:
+                    self._outlets.push(msgspec.msgpack.decode(item))
+            self._outlets.close()
         except Exception as error:  # noqa: BLE001  whatever liblsl raises must not end the run
             self._note(f"LSL ended: {type(error).__name__}: {error}")
-
-    def _pump(self, context: zmq.Context[Any]) -> None:
-        link: Socket | None = None
-        joined: set[str] = set()
-        deadline = math.inf
-        try:
-            while time.monotonic() < deadline:
-                link = self._join(context, link, joined)
-                self._offer()
-                over = self._over.is_set()
-                if link is not None and link.poll(_QUIET_MS if over else _POLL_MS):
-                    self._outlets.push(msgspec.msgpack.decode(link.recv_multipart()[1]))
-                elif over:
-                    break
-                if over and deadline == math.inf:
-                    deadline = time.monotonic() + _DRAIN_S
-        finally:
-            if link is not None:
-                link.close()
-            self._outlets.close()
-
-    def _join(
-        self, context: zmq.Context[Any], link: Socket | None, joined: set[str]
-    ) -> Socket | None:
-        try:
-            address = self._addresses.get_nowait()
-        except Empty:
-            return link
-        if address in joined:
-            return link
-        joined.add(address)
-        if link is not None:
-            link.connect(address)
-            return link
-        link = sockets.listen(context, address, _TOPICS[0])
-        for topic in _TOPICS[1:]:
-            link.setsockopt(zmq.SUBSCRIBE, topic)
-        return link
-
-    def _offer(self) -> None:
-        try:
-            self._outlets.markers(self._streams.get_nowait())
-        except Empty:
-            return
 
 
 class Outlets:

@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ _WORD_MS = 2000  # a report that matters waits so long for room
 NEWER_WON = "capture: newer frame won"
 _MOST_NOTES = 100
 _LONGEST_TEXT = 2000
+_LOOKED_AT = 5 * _LONGEST_TEXT  # for secrets
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
 _AFTER["classify"] = "publish"
 
@@ -113,7 +115,7 @@ class Reporter:
             latencies_ms=self._latencies,
             work_ms=self._work,
             idle=self.idle,
-            text=redacted(text)[:_LONGEST_TEXT],
+            text=redacted(text[:_LOOKED_AT])[:_LONGEST_TEXT],
             exit_code=exit_code,
             payload=payload,
         )
@@ -151,6 +153,11 @@ class Node(ABC):
         if name in _AFTER:
             address = links.addresses[_AFTER[name]]
             self.outbox = self._own(sockets.push(links.context, address, self.queue))
+        self._tap: Socket | None = None
+        if config.tapped:
+            self._tap = self._own(
+                sockets.push(links.context, links.addresses["tap"], sockets.REPORTS)
+            )
         self.reporter = self._reporter()
         self._turned = Turned(links.context)
 
@@ -196,6 +203,12 @@ class Node(ABC):
         else:
             target.send_multipart(encode(item), copy=False)
         self.reporter.sent += 1
+
+    def tap(self, parts: Sequence[bytes]) -> None:
+        """Let those hear ``parts`` who look on, if there is room."""
+        if self._tap is not None:
+            with contextlib.suppress(zmq.Again):
+                self._tap.send_multipart(parts, zmq.NOBLOCK)
 
     def take(self, socket: Socket) -> Wire | None:
         """The next item waiting on ``socket``; None when there is none, or none of ours."""

@@ -7,7 +7,7 @@ import time
 import msgspec
 import zmq
 
-from models.errors import AddressError
+from models.errors import AddressError, UserError
 from pipeline import sockets
 from pipeline.build import prototypes
 from pipeline.config import Config
@@ -26,7 +26,6 @@ from pipeline.wire import Wire
 from stages.items import Event
 
 _REPLAY_QUEUE = 10  # pages that wait for a client
-_ANYWHERE = "tcp://127.0.0.1:*"
 
 
 def beside(events: str) -> str:
@@ -61,6 +60,8 @@ class PublishNode(Node):
         again = self._lived or bool(told)
         if self._public is None:
             self._bind(told)
+        elif self._server is not None and self._server.ident and not self._server.is_alive():
+            self._serve(self._addresses[1])
         messages = self._begin(again)
         self._lived = True
         kept = [*self._addresses, str(self._first_run), str(self._first_seq)]
@@ -93,20 +94,41 @@ class PublishNode(Node):
         water = config.publish.high_water_mark
         self._public, events = sockets.public(context, zmq.PUB, events, water, self._guard)
         self._own(self._public)
-        guard = Guard(context, config.security)  # the replay thread's own
-        wanted = replay or config.replay or beside(config.events)
+        for warning in self._guard.warnings:
+            self.reporter.send("note", text=warning)
+        self._addresses = events, ""
+        self._journal = self._opened(again=bool(told))
+        self._stack.callback(self._journal.close)
+        self._serve(replay)
+
+    def _opened(self, again: bool) -> Journal:
         try:
-            link, replay = self._replay(wanted, guard)
+            return open_journal(self.config, self._stream)
+        except UserError as error:
+            if not again:
+                raise
+            journal = Journal(None)  # a run that goes on is worth more than its log
+            journal.changes.append(("log_failed", f"{error}; the rest of this run has no log"))
+            return journal
+
+    def _serve(self, address: str) -> None:
+        """Open the replay socket at ``address``, or where it belongs."""
+        assert self._journal is not None
+        config, events = self.config, self._addresses[0]
+        guard = Guard(self.links.context, config.security)  # the replay thread's own
+        try:
+            wanted = address or config.replay or beside(config.events)
+            link, bound = self._replay(wanted, guard)
         except AddressError:
             if config.replay is not None:
                 raise
-            link, replay = self._replay(_ANYWHERE, guard)  # the beat tells where it is
-        for warning in (*self._guard.warnings, *guard.warnings):
+            host = config.events.rpartition(":")[0]
+            anywhere = f"{host}:*" if host.startswith("tcp://") else "tcp://127.0.0.1:*"
+            link, bound = self._replay(anywhere, guard)  # the beat tells where it is
+        for warning in guard.warnings:
             self.reporter.send("note", text=warning)
-        self._addresses = events, replay
-        self._journal = open_journal(config, self._stream)
-        self._stack.callback(self._journal.close)
-        self._server = ReplayServer(link, replay, guard, self._journal, self._stream)
+        self._addresses = events, bound
+        self._server = ReplayServer(link, bound, guard, self._journal, self._stream)
         self._stack.callback(self._server.stop)
 
     def _replay(self, address: str, guard: Guard) -> tuple[Socket, str]:
@@ -140,11 +162,15 @@ class PublishNode(Node):
         if self.config.out is not None and self._file is None:
             self._file = EventFile(self.config.out, append)
             self._stack.callback(self._file.close)
+            if self._journal is None or self._journal.path is None:
+                self._file.last = -1  # without a log numbers begin anew
 
     def _tend(self) -> None:
         """Cut off whoever was revoked."""
-        assert self._public is not None
+        assert self._public is not None and self._server is not None
         self._guard.tend(self._public, self._addresses[0])
+        if not self._server.is_alive():
+            raise RuntimeError("the replay thread is gone")
 
     def _keep_clips(self, ended: bool) -> None:
         clips = self.links.clips
@@ -177,7 +203,9 @@ class PublishNode(Node):
     def _out(self, message: Message, body: bytes = b"") -> None:
         assert self._public is not None
         body = body or msgspec.msgpack.encode(message)
-        self._public.send_multipart([topic(message), body])
+        parts = [topic(message), body]
+        self._public.send_multipart(parts)
+        self.tap(parts)
         self.reporter.sent += 1
         if isinstance(message, EventMessage) and self.links.clips is not None:
             self.links.clips.event(message)

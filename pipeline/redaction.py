@@ -10,11 +10,14 @@ _HARMLESS = (
     "resolution|res|width|height|fps|framerate|camera|cam|transport|transportmode|proto|unicast|"
     "starttime|endtime|trackid"
 )
-_USER = re.compile(r"(\w[\w+.-]*:/{1,3}).*@", re.S)  # passwords may hold / @ spaces, even new lines
-_BARE = re.compile(r"[^\s/'\"=?&:]+:\S*@")  # user:password@host without a scheme
+# lengths are bounded, or a long text without an end would be gone through from each of its letters
+_USER = re.compile(
+    r"(\w[\w+.-]{0,30}:/{1,3}).*@", re.S
+)  # passwords may hold / @ spaces, even new lines
+_BARE = re.compile(r"[^\s/'\"=?&:]{1,256}:\S*@")  # user:password@host without a scheme
 _NAMED = re.compile(
-    r"(?i)(user\w*|login|account\w*|pass\w*|pwd|\bpw|token|secret|key|auth|signature|\bsig|\bsid"
-    r"|session\w*)=[^&;/?\s]*"
+    r"(?i)(user\w{0,40}|login|account\w{0,40}|pass\w{0,40}|pwd|\bpw|token|secret|key|auth|signature|\bsig|\bsid"
+    r"|session\w{0,40})=[^&;/?\s]*"
 )
 _PARAMETER = re.compile(rf"(?i)([?&;])(?!(?:{_HARMLESS})=)([\w%.\[\]-]+)=[^&;\s'\"]*")
 
@@ -25,8 +28,10 @@ def redacted(text: str) -> str:
     Rather too much than too little goes: everything up to the last ``@`` after a scheme, and
     the values of all parameters that are not known to be harmless.
     """
-    shown = _USER.sub(r"\1", text)
-    shown = _BARE.sub("", shown) if "://" not in text else shown
+    shown = text
+    if "@" in text:
+        shown = _USER.sub(r"\1", text)
+        shown = _BARE.sub("", shown) if "://" not in text else shown
     return _PARAMETER.sub(r"\1\2=...", _NAMED.sub(r"\1=...", shown))
 
 

@@ -219,7 +219,10 @@ class ReplayServer(threading.Thread):
         """Answer until told to stop."""
         with contextlib.closing(self._pages), self._link:
             while not self._over.is_set():
-                self._guard.tend(self._link, self._address)
+                try:
+                    self._guard.tend(self._link, self._address)
+                except zmq.ZMQError:  # the address is not free yet: again at the next turn
+                    self.counts["failed"] += 1
                 if self._refusals.wait_s():
                     self._over.wait(_REST_S)  # a flood waits in its senders
                 elif self._link.poll(_POLL_MS):

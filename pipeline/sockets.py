@@ -32,7 +32,13 @@ _KEEPALIVE = {
     zmq.TCP_KEEPALIVE_CNT: 5,
 }
 NODES = ("capture", "face", "motion", "spot", "classify", "publish")
-_ENDPOINTS = ("face", "motion", "feedback", "spot", "classify", "publish", "reports", "commands")
+_ENDPOINTS = (
+    *NODES[1:],
+    "feedback",
+    "reports",
+    "commands",
+    "tap",
+)
 
 
 @dataclass(frozen=True)

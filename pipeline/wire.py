@@ -37,6 +37,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _MAX_BYTES = 128 * 1024 * 1024  # of an array, as sockets.MOST_BYTES; an 8K image has 100 million
 _MAX_BODY = 1024 * 1024
 _MAX_PARTS = 1024
+_LONGEST_REASON = 200  # it may quote the message
 
 
 class WireError(ValueError):
@@ -104,5 +105,5 @@ def decode(parts: list[Any]) -> Wire:
         item: Wire = msgspec.msgpack.decode(parts[0], type=Wire, dec_hook=hook)
         shapes.check(item)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise WireError(str(error)) from None
+        raise WireError(str(error)[:_LONGEST_REASON]) from None
     return item

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+import zmq
+
+# of a run that left a hanging thread behind: collected in the middle of a later test, it would
+# wait for that thread's sockets for ever
+zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session")

@@ -26,38 +26,25 @@ class Kind:
     picture: bool = True  # frames stop; else only events' way to a subscriber is disturbed
 
 
-def _lasting(seconds: float) -> None:
-    time.sleep(seconds)
+Begin = Callable[[Rig, random.Random, float], None]
 
 
-def _stall(rig: Rig, rng: random.Random) -> None:
-    seconds = rng.uniform(0.3, 4.0)
-    rig.proxy.stall(seconds)
-    _lasting(seconds)
+def _lasting(begin: Begin, least_s: float = 1.0) -> Callable[[Rig, random.Random], None]:
+    """A fault that ends by itself, 4 s after it began at the latest."""
+
+    def inject(rig: Rig, rng: random.Random) -> None:
+        seconds = rng.uniform(least_s, 4.0)
+        begin(rig, rng, seconds)
+        time.sleep(seconds)
+
+    return inject
 
 
-def _trickle(rig: Rig, rng: random.Random) -> None:
-    seconds = rng.uniform(1.0, 4.0)
-    rig.proxy.trickle(rng.uniform(2e3, 2e4), seconds)
-    _lasting(seconds)
-
-
-def _loss(rig: Rig, rng: random.Random) -> None:
-    seconds = rng.uniform(1.0, 4.0)
-    rig.proxy.loss(0.3, seconds)
-    _lasting(seconds)
-
-
-def _garbage(rig: Rig, rng: random.Random) -> None:
-    seconds = rng.uniform(1.0, 4.0)
-    rig.proxy.garbage(rng.uniform(0.02, 0.5), seconds)
-    _lasting(seconds)
-
-
-def _refuse(rig: Rig, rng: random.Random) -> None:
-    seconds = rng.uniform(0.5, 4.0)
-    rig.proxy.refuse(seconds)
-    _lasting(seconds)
+_stall = _lasting(lambda rig, rng, s: rig.proxy.stall(s), 0.3)
+_trickle = _lasting(lambda rig, rng, s: rig.proxy.trickle(rng.uniform(2e3, 2e4), s))
+_loss = _lasting(lambda rig, rng, s: rig.proxy.loss(0.3, s))
+_garbage = _lasting(lambda rig, rng, s: rig.proxy.garbage(rng.uniform(0.02, 0.5), s))
+_refuse = _lasting(lambda rig, rng, s: rig.proxy.refuse(s), 0.5)
 
 
 def another_camera(addresses: Sequence[str]) -> Kind:
@@ -84,7 +71,7 @@ def _freeze_node(rig: Rig, rng: random.Random) -> None:
     node = rng.choice(nodes)
     with contextlib.suppress(ProcessLookupError):
         os.kill(node, signal.SIGSTOP)
-        _lasting(rng.uniform(0.5, 3.0))
+        time.sleep(rng.uniform(0.5, 3.0))
         os.kill(node, signal.SIGCONT)
 
 

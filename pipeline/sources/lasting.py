@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -144,6 +145,7 @@ class Lasting:
                 lost_at, why = self._timeline.now(), self._source.why
                 self._source.close()
                 self._backoff.found(lost_at - begun)
+                gc.collect()  # reader and decoder hold each other, 3 MB a connection
                 if self._ended() or not why:
                     return
                 if not self._reconnect:
@@ -184,20 +186,28 @@ class Lasting:
             yield self._said("retrying", detail)
             yield from self._waiting(wait)
             opening = _Opening(self._again)
-            while not (opening.done.wait(_TICK_S) or self._ended()):
-                yield None
-            if self._ended():
-                opening.abandon()
-                return
-            if opening.source is None:
-                why = self._failure(opening.error)
-            else:
-                why = yield from self._first_frame(opening.source, lost_at)
+            try:
+                while not (opening.done.wait(_TICK_S) or self._ended() or self._late(lost_at)):
+                    yield None
+                if self._ended():
+                    return
+                if not opening.done.is_set():
+                    why = "it is still being opened"
+                elif opening.source is None:
+                    why = self._failure(opening.error)
+                else:
+                    why = yield from self._first_frame(opening.source, lost_at)
+            finally:
+                if self._source is None:  # whoever asked may have gone meanwhile
+                    opening.abandon()
             if self._source is not None:
                 return
-            if self._give_up_s is not None and self._timeline.now() - lost_at >= self._give_up_s:
+            if self._late(lost_at):
                 self.warning = f"the camera was given up after {self._give_up_s:g} s: {why}"
                 return
+
+    def _late(self, lost_at: float) -> bool:
+        return self._give_up_s is not None and self._timeline.now() - lost_at >= self._give_up_s
 
     def _failure(self, error: Exception | None) -> str:
         if not isinstance(error, SourceError):

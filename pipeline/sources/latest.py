@@ -215,7 +215,10 @@ class LiveSource(ABC):
         return self._taken()
 
     def want(self) -> None:
-        """Frames count from now on."""
+        """Frames count from now on, and so does their absence."""
+        self._heard_at = self._shown_at = self._timeline.now()
+        if self._latest is not None:
+            self._latest.touch()
         self._wanted.set()
 
     def take(self, wait_s: float) -> Frame | None:

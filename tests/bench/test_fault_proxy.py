@@ -124,7 +124,8 @@ def test_what_was_stalled_comes_in_a_burst(proxy: FaultProxy) -> None:
     steps = np.diff(arrivals)
     assert steps.max() > 0.5
     quiet = int(steps.argmax())
-    assert arrivals[quiet + 60] - arrivals[quiet + 1] < 0.9 * 59 * 0.005
+    burst = steps[quiet + 1 : quiet + 41]  # sent 5 ms apart or more; others may hold a few up
+    assert np.median(burst) < 0.002
 
 
 @pytest.mark.timeout(60)

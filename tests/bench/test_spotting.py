@@ -298,7 +298,7 @@ def test_a_clip_of_the_folder(data: Path, tmp_path: Path) -> None:
     truth = json.loads((data / "dev_clips" / "truth.json").read_text())
     name = "dev_00.mp4"
     (tmp_path / "truth.json").write_text(json.dumps({name: truth[name]}))
-    (tmp_path / name).symlink_to(data / "dev_clips" / name)
+    (tmp_path / name).write_bytes((data / "dev_clips" / name).read_bytes())
     result = spotting.measure(tmp_path, 0.0, jobs=1)[0]
     assert list(rows(result)) == ["folder"]
     assert rows(result)["folder"]["true"] == 4

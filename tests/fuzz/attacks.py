@@ -15,6 +15,7 @@ import msgspec
 import zmq
 
 from pipeline import arrived
+from pipeline.keys import ClientKey
 from pipeline.wire import WireError, decode
 from tests.fuzz.hostile import damaged_bytes, damaged_tree
 from tests.fuzz.messages import ITEMS, REPORTS, wire
@@ -31,12 +32,19 @@ def _ready(kind: bytes) -> bytes:
 class Attack:
     """Strangers at TCP addresses, in a thread of their own until ``stop``.
 
-    ``sent`` counts what was done, by kind; ``malformed`` the messages that a node or the
-    supervisor could take off its socket, each of them refused by the decoder here as well.
+    ``sent`` counts what was done, by kind; ``malformed`` the messages given to a socket, each
+    of them refused by the decoder here as well. Only with ``key``, the run's own, can a node or
+    the supervisor take them off its socket; everything else is done without.
     """
 
-    def __init__(self, pulls: Sequence[str], others: Sequence[str], seed: int) -> None:
-        self._pulls, self._others = list(pulls), list(others)
+    def __init__(
+        self,
+        pulls: Sequence[str],
+        others: Sequence[str],
+        seed: int,
+        key: ClientKey | None = None,
+    ) -> None:
+        self._pulls, self._others, self._key = list(pulls), list(others), key
         self._draw = random.Random(seed)
         self._over = threading.Event()
         self._open: list[socket.socket] = []
@@ -108,6 +116,10 @@ class Attack:
         with self._context.socket(zmq.PUSH) as link:
             link.setsockopt(zmq.SNDTIMEO, 500)
             link.setsockopt(zmq.LINGER, 500)
+            if self._key is not None:
+                link.setsockopt(zmq.CURVE_SERVERKEY, self._key.server)
+                link.setsockopt(zmq.CURVE_PUBLICKEY, self._key.pair.public)
+                link.setsockopt(zmq.CURVE_SECRETKEY, self._key.pair.secret)
             link.connect(draw.choice(self._pulls))
             for _ in range(10):
                 parts = self._malformed()

@@ -225,7 +225,7 @@ def _rewritten(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -
         (lambda m: {"eye_length": 0}, "basis does not fit"),
         (lambda m: {"eye_length": "many"}, "malformed header"),
         (lambda m: {"rows": []}, "rows of the joint model"),
-        (lambda m: {"rows": [[1, "up"], [1, "down"]]}, "rows of the joint model"),
+        (lambda m: {"rows": [[1, "up"], [1, "down"]]}, "malformed header"),
         (lambda m: {"rows": [1, 2]}, "malformed header"),
     ],
 )

@@ -1,6 +1,6 @@
 """A scripted camera behind the bridge: curves of every frame, an event in three phases.
 
-Run as a program with the event address; frames are told by lines on standard input, so that the
+Run as a program with the stream's name; frames are told by lines on standard input, so that the
 receiver is there first. Prints what it stamped as JSON.
 """
 
@@ -12,11 +12,9 @@ import time
 from typing import Any
 
 import msgspec
-import zmq
 
 from pipeline.config import load
 from pipeline.lsl import LslBridge
-from pipeline.messages import Report
 
 FPS = 100.0
 FRAMES = 60
@@ -29,46 +27,43 @@ def moment(frame: int, utc_ns: int) -> dict[str, Any]:
 
 
 def main(stream: str) -> None:
-    """Publish."""
+    """Tell the bridge."""
     notes: list[str] = []
     bridge = LslBridge(load(lsl={"enabled": True, "offset_s": 0.02}), notes.append)
-    with zmq.Context() as context, context.socket(zmq.PUB) as public:
-        port = public.bind_to_random_port("tcp://127.0.0.1")
-        for node, text in (("publish", f"tcp://127.0.0.1:{port}"), ("capture", f"{stream}\t0")):
-            bridge.on_report(Report(node, 0, "ready", text=text))
-        print("begun", flush=True)
-        captured: dict[int, tuple[int, int]] = {}
+    bridge.announce(stream)
+    print("begun", flush=True)
+    captured: dict[int, tuple[int, int]] = {}
 
-        def publish(message: dict[str, Any]) -> None:
-            body = msgspec.msgpack.encode(message | {"v": 1, "stream": stream, "face": 0})
-            public.send_multipart([f"{message['type']}.{stream}".encode(), body])
+    def publish(message: dict[str, Any]) -> None:
+        body = msgspec.msgpack.encode(message | {"v": 1, "stream": stream, "face": 0})
+        bridge.on_message([f"{message['type']}.{stream}".encode(), body])
 
-        for frame in range(FRAMES):
-            if frame in (0, 12):
-                sys.stdin.readline()  # 12: the curves' outlet is there, and has its inlet
-            time.sleep(1 / FPS)
-            if frame in MISSING:
-                continue
-            captured[frame] = (time.monotonic_ns(), time.time_ns())
-            for reference in (0, 5):  # a second window, and a frame that is computed again
-                at = moment(frame, captured[frame][1])
-                values = [frame + 0.5, -1.0]
-                publish(
-                    {"type": "curves", "at": at, "reference": reference}
-                    | {"aus": [12, 4], "values": values}
-                )
-            if frame == 40:
-                publish(
-                    {"type": "curves", "at": moment(20, captured[20][1]), "reference": 7}
-                    | {"aus": [12, 4], "values": [99.0, 99.0]}
-                )
-        onset, apex, offset = (moment(n, captured[n][1]) for n in (10, 20, 29))
-        publish(
-            {"type": "event", "phase": "final", "id": "x", "onset": onset, "apex": apex}
-            | {"offset": offset, "aus": [{"au": 12}]}
-        )
-        publish({"type": "state", "state": "ended"})
-        bridge.close()
+    for frame in range(FRAMES):
+        if frame in (0, 12):
+            sys.stdin.readline()  # 12: the curves' outlet is there, and has its inlet
+        time.sleep(1 / FPS)
+        if frame in MISSING:
+            continue
+        captured[frame] = (time.monotonic_ns(), time.time_ns())
+        for reference in (0, 5):  # a second window, and a frame that is computed again
+            at = moment(frame, captured[frame][1])
+            values = [frame + 0.5, -1.0]
+            publish(
+                {"type": "curves", "at": at, "reference": reference}
+                | {"aus": [12, 4], "values": values}
+            )
+        if frame == 40:
+            publish(
+                {"type": "curves", "at": moment(20, captured[20][1]), "reference": 7}
+                | {"aus": [12, 4], "values": [99.0, 99.0]}
+            )
+    onset, apex, offset = (moment(n, captured[n][1]) for n in (10, 20, 29))
+    publish(
+        {"type": "event", "phase": "final", "id": "x", "onset": onset, "apex": apex}
+        | {"offset": offset, "aus": [{"au": 12}]}
+    )
+    publish({"type": "state", "state": "ended"})
+    bridge.close()
     print(json.dumps({"captured": captured, "notes": notes}), flush=True)
 
 

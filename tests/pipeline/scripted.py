@@ -21,7 +21,15 @@ from pipeline import nodes, publish_node, stage_nodes
 from pipeline.config import Config, load
 from pipeline.node import Links, Node
 from stages.classify import ClassifyStage
-from stages.items import Column, Face, FaceState, Frame
+from stages.items import (
+    EYE_SHAPE,
+    LANDMARKS_SHAPE,
+    MOUTH_SHAPE,
+    Column,
+    Face,
+    FaceState,
+    Frame,
+)
 from stages.motion import MotionStage
 from stages.peaks import SpotParams
 from stages.rules import PaperRules
@@ -30,8 +38,8 @@ from stages.spot import SpotStage
 AUS = (4, 12)
 PERIOD_S = 1.1  # between two pulses
 WINDOW_S = 3.0
-_CROP = np.zeros((1, 1), np.uint8)
-_LANDMARKS = np.zeros((1, 2), np.float32)
+_EYE, _MOUTH = np.zeros(EYE_SHAPE, np.uint8), np.zeros(MOUTH_SHAPE, np.uint8)
+_LANDMARKS = np.zeros(LANDMARKS_SHAPE, np.float32)
 
 
 class Set:
@@ -62,7 +70,7 @@ class Faces:
             self._visible = visible
             yield FaceState(stamp, 0, visible)
         if visible:
-            yield Face(stamp, 0, _CROP, _CROP, _LANDMARKS, 100.0, 0.3, (0.0, 0.0, 0.0))
+            yield Face(stamp, 0, _EYE, _MOUTH, _LANDMARKS, 100.0, 0.3, (0.0, 0.0, 0.0))
 
     def flush(self) -> Iterable[Any]:
         return []

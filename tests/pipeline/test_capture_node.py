@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Iterator
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ import zmq
 import pipeline.sources
 from models.errors import SourceError
 from pipeline import sockets
+from pipeline.begun import Begun
 from pipeline.build import build
 from pipeline.capture_node import CaptureNode
 from pipeline.config import Config, load
@@ -62,13 +63,14 @@ def _config(**capture: Any) -> Config:
 class Downstream:
     """What a capture node sends, from sockets of its own."""
 
-    def __init__(self, config: Config, trace: MutableSequence[int] | None, epoch: int) -> None:
+    def __init__(self, config: Config, begun: Begun | None, epoch: int) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
         with sockets.addresses("inproc", f"c{id(self)}") as addresses:
             self._inbox = sockets.pull(self._context, addresses["face"], 1000)
             self._reports = sockets.pull(self._context, addresses["reports"], 1000)
             self._commands = sockets.broadcast(self._context, addresses["commands"])
-            self.node = CaptureNode(config, Links(addresses, self._context, trace=trace), epoch)
+            begun = Begun() if begun is None else begun
+            self.node = CaptureNode(config, Links(addresses, self._context, begun=begun), epoch)
         self.node._go.set()
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -139,13 +141,13 @@ def test_loss_and_return_are_told_in_order_among_the_frames(sensors: list[Any]) 
 
 @pytest.mark.timeout(120)
 def test_a_new_life_goes_on_with_numbers_and_times(sensors: list[Any]) -> None:
-    trace = [0, 0, 0]
+    begun = Begun()
     sensors += [100_000, 100_000]
-    first = Downstream(_config(), trace, 0)
+    first = Downstream(_config(), begun, 0)
     before = _frames(first.until(30, Frame))
     first.stop()
     time.sleep(0.3)
-    second = Downstream(_config(), list(trace), 1)  # as another process would see it
+    second = Downstream(_config(), begun, 1)
     items = second.until(30, Frame)
     second.stop()
     assert isinstance(items[0], Restarted)
@@ -164,7 +166,9 @@ def test_a_camera_away_at_a_restart_is_sought_but_at_the_start_it_is_a_mistake(
     first._thread.join(30)
     assert isinstance(first.error, SourceError)
     first.stop()
-    second = Downstream(_config(), [10**9, 50, 10**9], 1)
+    begun = Begun()
+    begun.trace[:] = [10**9, 50, 10**9]
+    second = Downstream(_config(), begun, 1)
     items = second.until(2, Camera)
     sensors += [100_000]
     items += second.until(1, Frame)

@@ -493,6 +493,8 @@ def test_every_driver_gives_the_same_scores(models: list[Path], tmp_path: Path) 
     assert readings["gcn"]["training"] == "synthetic: random weights"
     for transport in ("inproc", "ipc"):
         out = tmp_path / f"{transport}.jsonl"
-        Graph(load(**options, events="tcp://127.0.0.1:*", out=out, transport=transport)).run()
+        log = {"path": tmp_path / f"{transport}.db"}  # numbers go on in one that holds events
+        address = "tcp://127.0.0.1:*"
+        Graph(load(**options, events=address, out=out, transport=transport, log=log)).run()
         lines = out.read_text().splitlines()
         assert [without_wall_clock(json.loads(line)) for line in lines] == expected

@@ -172,6 +172,35 @@ def test_publisher_and_subscriber_come_and_go(publisher: Publisher) -> None:
     assert withdrawn == {"the run before ended unexpectedly"}
 
 
+def test_every_position_over_a_restart_of_the_publisher_is_one_to_go_on_from(
+    publisher: Publisher,
+) -> None:
+    publisher.start()
+    publisher.publish(4)
+    positions: list[Position] = []
+    notices: list[Any] = []
+    with subscribe(
+        publisher.address, since=-1, timeout_s=PATIENCE_S, on_notice=notices.append
+    ) as subscription:
+        assert take(subscription, 4) == [0, 1, 2, 3]
+        publisher.stop()
+        publisher.start()
+        publisher.publish(4)
+        for seq in range(4, 8):
+            assert take(subscription, 1) == [seq]
+            assert subscription.position is not None
+            positions.append(subscription.position)
+    publisher.publish(4)  # what follows the last of them
+    assert {position.seq for position in positions} == {4, 5, 6, 7}
+    for position in positions:
+        assert Position.parse(str(position)) == position
+        with subscribe(
+            publisher.address, since=position, timeout_s=PATIENCE_S, on_notice=notices.append
+        ) as later:
+            assert take(later, 3) == [position.seq + number for number in (1, 2, 3)]
+    assert not notices
+
+
 def test_without_a_log_a_restart_is_a_new_log(publisher: Publisher) -> None:
     publisher.options["log"] = {"enabled": False}
     publisher.start()
@@ -214,7 +243,14 @@ def test_what_is_not_kept_is_a_warning_or_a_notice(publisher: Publisher) -> None
 
 def test_malformed_messages_are_counted_and_passed_over(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/e"
-    whole = {"type": "event", "log": "a", "run": 1, "seq": 0, "stream": "cam", "phase": "apex"}
+    at = {"frame": 3, "pts": 0.1, "utc_ns": 7}
+    whole = {
+        **{"v": 1, "type": "event", "log": "a", "run": 1, "seq": 0, "id": "cam/0/0-0"},
+        **{"stream": "cam", "face": 0, "phase": "apex", "kind": "unknown", "onset": None},
+        **{"apex": at, "offset": None, "aus": [], "height": 0.0, "explained": 0.0, "vetoes": []},
+        **{"emotions": [], "prototypes": "p@1", "models": [], "reason": ""},
+        **{"delays": {"decision_s": 0.1, "processing_ms": 1.0}, "published_utc_ns": 9},
+    }
     parts = [
         [b"event.cam.apex"],
         [b"event.cam.apex", b"a", b"b"],

@@ -131,7 +131,7 @@ def server(folder: Path) -> Iterator[Server]:
         ("tcp://[::1]:5556", "loopback"),
         ("tcp://::1:5556", "loopback"),
         ("ipc:///tmp/x", "file"),
-        ("ipc://@abstract", "file"),
+        ("ipc://@abstract", "loopback"),
         ("tcp://*:5556", "network"),
         ("tcp://0.0.0.0:5556", "network"),
         ("tcp://0:5556", "network"),

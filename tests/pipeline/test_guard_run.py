@@ -69,7 +69,7 @@ def test_a_client_with_a_key_hears_a_run_that_a_stranger_does_not(
 
     def listening(report: Report, graph: Graph) -> None:
         if report.kind == "ready" and report.node == "publish":
-            started["port"] = report.text.rpartition(":")[2]
+            started["port"] = report.text.split("\t")[0].rpartition(":")[2]
             ready.set()
 
     config = load(

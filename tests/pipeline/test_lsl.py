@@ -319,8 +319,6 @@ def test_the_slow_correction_of_utc_is_followed() -> None:
 
 
 def test_whatever_liblsl_does_the_run_goes_on_and_is_told(monkeypatch) -> None:
-    import zmq
-
     class Broken(FakeLsl):
         def StreamOutlet(self, info: FakeInfo) -> FakeOutlet:
             raise RuntimeError("no network")
@@ -329,10 +327,7 @@ def test_whatever_liblsl_does_the_run_goes_on_and_is_told(monkeypatch) -> None:
     notes: list[str] = []
     bridge = LslBridge(load(lsl={"enabled": True}), notes.append)
     bridge.announce("cam")
-    with zmq.Context() as context, context.socket(zmq.PUB) as public:
-        port = public.bind_to_random_port("tcp://127.0.0.1")
-        bridge.connect(f"tcp://127.0.0.1:{port}")
-        bridge.close()
+    bridge.close()
     assert notes == ["LSL ended: RuntimeError: no network"]
 
 

@@ -19,10 +19,11 @@ from pipeline.messages import Notice, Report
 from pipeline.node import NEWER_WON, stamp_of
 from pipeline.overload import Overload
 from pipeline.sockets import NODES
+from pipeline.sources.latest import LiveSource, Watch
 from pipeline.summary import NodeState
-from stages.items import Curves, Frame, Stamp
+from stages.items import Curves, Stamp
 from tests.pipeline import scripted
-from tests.pipeline.test_graph import ScriptedSource, _run
+from tests.pipeline.test_graph import _run
 
 FPS = 30
 SLOW_S = 0.33
@@ -30,22 +31,27 @@ LOAD_S = 5.0  # of the source's time
 CALM_S = 5.0
 
 
-class Live(ScriptedSource):
+class Live(LiveSource):
     """A camera at 30 fps, of which only the newest frame can be had."""
 
-    live = True
-    stream = "cam"
+    fps, width, height = float(FPS), 8, 8
 
-    def frames(self) -> Iterator[Frame]:
-        begin, last = time.monotonic(), -1
-        while (now := time.monotonic() - begin) < LOAD_S + CALM_S:
-            index = int(now * FPS)
-            if index == last:
-                time.sleep(0.002)
-                continue
-            last = index
-            stamp = Stamp("cam", index, index / FPS, time.monotonic_ns(), time.time_ns())
-            yield Frame(stamp, np.zeros((1, 1), np.uint8))
+    def __init__(self, watch: Watch) -> None:
+        super().__init__("webcam 0", "cam", None, watch)
+        self._start()
+
+    def _grabbed(self) -> Iterator[tuple[float | None, Any]]:
+        self._wanted.wait()
+        begin = time.monotonic()
+        for index in range(int((LOAD_S + CALM_S) * FPS)):
+            time.sleep(max(0.0, begin + index / FPS - time.monotonic()))
+            yield index / FPS, index
+
+    def _image(self, grabbed: Any) -> Any:
+        return np.full((8, 8), grabbed % 256, np.uint8)
+
+    def _release(self) -> None:
+        return None
 
 
 class Loaded:
@@ -86,7 +92,7 @@ def test_capture_stays_live_and_latency_is_back_two_seconds_after_the_load(
 
     monkeypatch.setattr("pipeline.stage_nodes.build", build)
     monkeypatch.setattr("pipeline.publish_node.prototypes", lambda config: scripted.Set)
-    monkeypatch.setattr(pipeline.sources, "open_source", lambda *a, **k: Live(0))
+    monkeypatch.setattr(pipeline.sources, "open_source", lambda *a, watch, **k: Live(watch))
 
     def on_report(report: Report, graph: Graph) -> None:
         if report.kind == "published":
@@ -94,7 +100,7 @@ def test_capture_stays_live_and_latency_is_back_two_seconds_after_the_load(
             if message["type"] == "state":
                 states.append(message)
 
-    config = scripted.config(source="0", graph={"heartbeat_s": 0.2})
+    config = scripted.config(source="0", graph={"heartbeat_s": 0.2}, capture={"reconnect": False})
     graph = Graph(config, on_report)
     summary = _run(graph)
     dropped = summary.dropped[NEWER_WON]

@@ -22,10 +22,11 @@ import zmq
 import pipeline.publish_node
 from models.errors import AddressError, UserError
 from pipeline import sockets
-from pipeline.config import load
+from pipeline.config import SecurityConfig, load
 from pipeline.event_rows import LogError
 from pipeline.events import subscribe
 from pipeline.graph import Graph
+from pipeline.guard import Guard
 from pipeline.messages import Report
 from pipeline.publish_node import PublishNode, beside
 from pipeline.sources.naming import stream_of
@@ -289,7 +290,8 @@ def test_an_occupied_replay_port_is_one_line_where_it_was_asked_for(
 
 def test_a_bound_socket_says_what_was_wrong() -> None:
     with zmq.Context() as context, pytest.raises(AddressError, match="replay: cannot bind"):
-        sockets.public(context, zmq.ROUTER, "tcp://256.0.0.1:1", 1, "replay")
+        guard = Guard(context, SecurityConfig(insecure=True))
+        sockets.public(context, zmq.ROUTER, "tcp://256.0.0.1:1", 1, guard, "replay")
 
 
 def test_the_replay_socket_is_beside_the_event_socket() -> None:

@@ -238,12 +238,14 @@ def _largest(value: Any) -> int:
 
 @pytest.mark.parametrize("transport", ["inproc", pytest.param("ipc", marks=pytest.mark.slow)])
 def test_no_image_leaves_the_process_unasked(transport: str, tmp_path: Path) -> None:
-    """Every byte on the event socket and in ``--out``, curves included, of a synthetic face."""
+    """Event socket, log and ``--out``, curves included, of a synthetic face."""
     out, heard = tmp_path / "events.jsonl", []
     events = f"ipc://{tmp_path / 'events'}"
     options: dict[str, Any] = {"transport": transport, "out": out, "model": [], "duration": 4}
     source = "synthetic:seed=1"
-    config = load(source=source, events=events, publish={"curves": True}, **options)
+    log = tmp_path / "log.db"
+    given = {"events": events, "publish": {"curves": True}, "log": {"path": log}}
+    config = load(source=source, **given, **options)
     over = threading.Event()
 
     def hear() -> None:
@@ -266,7 +268,7 @@ def test_no_image_leaves_the_process_unasked(transport: str, tmp_path: Path) -> 
     assert {b"event", b"curves"} <= kinds
     with contextlib.closing(open_source(source, fps="max", duration_s=4)) as frames:
         rows = [frame.image[y].tobytes() for frame in frames.frames() for y in (200, 240, 280)]
-    everything = b"".join(body for _, body in heard) + out.read_bytes()
+    everything = b"".join(body for _, body in heard) + out.read_bytes() + log.read_bytes()
     for row in rows[::10]:
         for at in range(0, len(row) - 24, 240):
             piece = row[at : at + 24]
@@ -274,6 +276,9 @@ def test_no_image_leaves_the_process_unasked(transport: str, tmp_path: Path) -> 
     for _, body in heard:
         assert len(body) < 8000
         assert _largest(msgspec.msgpack.decode(body)) <= 64
-    assert {path.name for path in tmp_path.iterdir()} <= {"events.jsonl", "events"}
+    assert {path.name for path in tmp_path.iterdir()} <= {
+        *("events.jsonl", "events", "events.replay", "state"),
+        *("log.db", "log.db.lock", "log.db-wal", "log.db-shm"),
+    }
     if transport == "ipc":
         assert watched.folders and set(watched.folders.values()) == {0o700}

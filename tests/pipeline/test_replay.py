@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import replay, sockets
+from pipeline.config import SecurityConfig
 from pipeline.event_log import EventLog
 from pipeline.event_rows import LogError, Row
+from pipeline.guard import Guard
 from pipeline.journal import Journal
 from pipeline.replay import Answer, Limits, Pages, ReplayServer, Request
 
@@ -126,10 +128,11 @@ class Service:
     def __init__(self, journal: Journal) -> None:
         journal.append([row(seq) for seq in range(3)])
         self.context: zmq.Context[Any] = zmq.Context()
+        guard = Guard(self.context, SecurityConfig())
         link, self.address = sockets.public(
-            self.context, zmq.ROUTER, "tcp://127.0.0.1:*", 10, "replay"
+            self.context, zmq.ROUTER, "tcp://127.0.0.1:*", 10, guard, "replay"
         )
-        self.server = ReplayServer(link, journal, "cam")
+        self.server = ReplayServer(link, self.address, guard, journal, "cam")
         self.server.start()
 
     def client(self, kind: int = zmq.DEALER) -> Any:
