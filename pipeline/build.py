@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from models.recogniser import Card
     from stages.magnify import Magnifier
     from stages.rules import Rules
-    from stages.score import Scorer
+    from stages.score import Scorer, Scoring
 
 _EPOCHS = 1000  # ids: rebuilds of spot count thousands, losses upstream of it count ones
 _FACES = 1000  # so many face numbers are each rebuild's own, where there are several faces
@@ -201,11 +201,12 @@ def _distinct(paths: Sequence[Path], names: Sequence[str]) -> None:
         seen[name] = path
 
 
-def _classify(config: Config) -> Stage:
+def classify(config: Config, scoring: Scoring | None) -> Stage:
+    """The classify stage around ``scoring``."""
     from stages.classify import ClassifyStage
 
     chosen = prototypes(config)
-    return ClassifyStage(f"{chosen.name}@{chosen.version}", scorer(config))
+    return ClassifyStage(f"{chosen.name}@{chosen.version}", scoring)
 
 
 def build(name: str, config: Config, epoch: int = 0) -> Stage:
@@ -218,5 +219,5 @@ def build(name: str, config: Config, epoch: int = 0) -> Stage:
     if name == "spot":
         return _spot(config, epoch)
     if name == "classify":
-        return _classify(config)
+        return classify(config, scorer(config))
     raise ValueError(f"no stage called {name}")

@@ -17,8 +17,9 @@ from pipeline.wire import Wire
 from stages.items import Event, Interval
 
 if TYPE_CHECKING:  # it brings Numba along, which only this node's process needs
+    from stages.base import Stage
     from stages.classify import ClassifyStage
-    from stages.score import Scorer
+    from stages.score import Scoring
 
 _NOT_SCORED = "classify: not scored"
 _TICK_MS = 2  # how often results are looked for while events wait
@@ -72,6 +73,17 @@ class ClassifyNode(StageNode):
         finally:
             self._stop()
 
+    def built(self) -> Stage:
+        """The stage, with recognisers of its own or, among several cameras, shared ones."""
+        scoring = self.links.addresses.scoring
+        if scoring is None:
+            return super().built()
+        from pipeline.build import classify
+        from pipeline.shared_scorer import SharedScorer
+
+        shared = SharedScorer(self.links.context, scoring, self.links.abandon)
+        return classify(self.config, shared)
+
     def _stop(self) -> None:
         if self._worker is not None:
             self._worker.stop(wait=not self._waiting)  # an inference in hand may hang
@@ -79,7 +91,7 @@ class ClassifyNode(StageNode):
         self._waiting.clear()
 
     @property
-    def _scorer(self) -> Scorer | None:
+    def _scorer(self) -> Scoring | None:
         return getattr(self.stage, "scorer", None)
 
     def _detail(self) -> str:
@@ -130,7 +142,7 @@ class ClassifyNode(StageNode):
         self.reporter.dropped[_NOT_SCORED] += missing
         self.reporter.once(f"{why}: updates of {missing} events are lost")
 
-    def _submit(self, scorer: Scorer, event: Event, item: Interval) -> list[Wire]:
+    def _submit(self, scorer: Scoring, event: Event, item: Interval) -> list[Wire]:
         if self._worker is None:
             self._worker = ScoreWorker(scorer, _MOST_WAITING)
         self._count += 1

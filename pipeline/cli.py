@@ -24,8 +24,8 @@ from pipeline import (
     cli_score,
     cli_synth,
 )
+from pipeline.cameras import load_cameras
 from pipeline.cli_live import leave, live, obey
-from pipeline.config import load
 
 app = typer.Typer(
     add_completion=False,
@@ -46,7 +46,7 @@ app.command()(live)
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="TOML configuration file.")]) -> None:
     """Validate a configuration file without starting anything."""
-    load(file)
+    load_cameras(file)
     typer.echo(f"{file}: in order")
 
 

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.errors import UserError
+
 if TYPE_CHECKING:
     from pipeline.doctor import Finding
+
+_OF_A_CAMERA = ("source", "event address")  # checked for the second camera of a file, too
 
 
 def register(app: typer.Typer) -> None:
@@ -34,16 +38,28 @@ def doctor(
     from pipeline import doctor as practice
     from pipeline.doctor_checks import names
 
-    asked = practice.Asked(config, source)
+    checks = names(source is not None or config is not None)
     findings = []
-    for finding in practice.examine(asked, names(source is not None or config is not None)):
-        findings.append(finding)
-        if not as_json:
-            _say(finding)
+    for n in range(_cameras(config)):
+        asked = practice.Asked(config, source, n)
+        for finding in practice.examine(asked, checks if n == 0 else _OF_A_CAMERA):
+            findings.append(finding)
+            if not as_json:
+                _say(finding)
     if as_json:
         typer.echo(practice.as_json(findings))
     if practice.worst(findings) == "red":
         raise typer.Exit(1)
+
+
+def _cameras(config: Path | None) -> int:
+    """How many there are in the file; the first check says what is wrong with it."""
+    from pipeline.cameras import load_cameras
+
+    try:
+        return 1 if config is None else len(load_cameras(config))
+    except UserError:
+        return 1
 
 
 def _say(finding: Finding) -> None:

@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -119,9 +120,9 @@ def live(
         raise UserError("--no-models and --model: give one or the other")
     if no_log and log:
         raise UserError("--no-log and --log: give one or the other")
-    from pipeline.config import load
+    from pipeline.cameras import load_cameras
 
-    settings = load(
+    cameras = load_cameras(
         config,
         source=source,
         fps=fps,
@@ -141,21 +142,41 @@ def live(
     )
     if source is not None and holds_secret(source):
         typer.echo(_SEEN, err=True)
+    run(cameras, quiet, verbose)
+
+
+def run(cameras: Sequence[Config], quiet: bool, verbose: bool) -> None:
+    """One camera, or several in one process, until their sources end or a signal comes."""
     from pipeline.console import Screen
     from pipeline.graph import Graph
     from pipeline.node import is_live
     from pipeline.watchers import Watchers
 
-    screen = Screen(quiet, verbose, is_live(settings.source))
-    watchers = Watchers([screen, *_watchers(settings)])
-    graph = Graph(settings, watchers.on_report, hear=watchers.on_message)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, graph.on_signal)
+    first, several = cameras[0], len(cameras) > 1
+    screen = Screen(quiet, verbose, is_live(first.source), several)
+    watchers = Watchers([screen, *_watchers(first)])
     try:
-        summary = graph.run()
+        if several:
+            from pipeline.several import Several
+
+            all_of_them = Several(cameras, watchers, _note)
+            _obey_signals(all_of_them.on_signal)
+            screen.summaries(all_of_them.run())
+        else:
+            graph = Graph(first, watchers.on_report, hear=watchers.on_message)
+            _obey_signals(graph.on_signal)
+            screen.summary(graph.run())
     finally:
         watchers.close()
-    screen.summary(summary)
+
+
+def _obey_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _note(text: str) -> None:
+    typer.echo(f"mespot: {one_line(redacted(text))}", err=True)
 
 
 def _watchers(settings: Config) -> Iterator[Watcher]:
@@ -163,7 +184,7 @@ def _watchers(settings: Config) -> Iterator[Watcher]:
     if settings.lsl.enabled:
         from pipeline.lsl import LslBridge
 
-        yield LslBridge(settings, lambda text: typer.echo(f"mespot: {text}", err=True))
+        yield LslBridge(settings, _note)
 
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -201,7 +201,12 @@ class ClipsConfig(_Section):
     memory_mb: float = Field(64.0, ge=1, description="of frames held in memory, compressed")
 
 
-def _toml_data(path: Path) -> dict[str, Any]:
+def file_data(path: Path) -> dict[str, Any]:
+    """What a TOML file says, unchecked.
+
+    Raises:
+        ConfigError: there is none, or it is no TOML.
+    """
     if not path.exists():
         raise ConfigError(f"{path}: no such configuration file")
     try:
@@ -396,13 +401,35 @@ def load(toml: Path | None = None, **options: Any) -> Config:
     Raises:
         ConfigError: one line that names the key at fault.
     """
+    data = {} if toml is None else file_data(toml)
+    if "camera" in data:
+        raise ConfigError(f"{toml}: has [[camera]] tables, and this command takes one camera")
+    return from_data(data, toml, options)
+
+
+def from_data(
+    data: dict[str, Any],
+    where: object,
+    options: dict[str, Any],
+    above: dict[str, Any] | None = None,
+) -> Config:
+    """The configuration of ``data``, with ``above`` over it, then environment and ``options``.
+
+    Args:
+        data: as a TOML file has it.
+        where: the file, for messages; None: there is none.
+        options: None values are not given.
+        above: what wins over ``data``.
+
+    Raises:
+        ConfigError: one line that names the key at fault.
+    """
     given = {key: value for key, value in options.items() if value is not None}
-    data = _toml_data(toml) if toml is not None else {}
     try:
-        environment = _environment()
-        return Config(**_merge(_merge(data, environment), given))
+        low = _merge(data, above or {})
+        return Config(**_merge(_merge(low, _environment()), given))
     except ValidationError as error:
-        prefix = f"{toml}: " if toml is not None else ""
+        prefix = f"{where}: " if where is not None else ""
         raise ConfigError(prefix + _describe(error)) from None
     except (ValueError, RecursionError) as error:  # pydantic-settings: JSON in a variable
         raise ConfigError(str(error)) from None

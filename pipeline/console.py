@@ -63,23 +63,29 @@ def _emotion(readings: list[dict[str, Any]]) -> str:
 class Screen(Watcher):
     """Prints reports as they come; a progress line on recorded input in a terminal."""
 
-    def __init__(self, quiet: bool, verbose: bool, live: bool) -> None:
+    def __init__(self, quiet: bool, verbose: bool, live: bool, several: bool = False) -> None:
+        self._several = several
+        self._of = ""  # the camera's name before its lines, where there are several
+        self._told: set[str] = set()  # lines on recognisers
         self._quiet = quiet
         self._verbose = verbose
         self._out = Console(file=sys.stdout, soft_wrap=True, highlight=False)
         self._err = Console(file=sys.stderr, soft_wrap=True, highlight=False)
-        self._progress = not live and not quiet and self._err.is_terminal
+        self._progress = not (live or quiet or several) and self._err.is_terminal
         self._begin: float | None = None
         self._shown = 0.0
 
     def on_report(self, report: Report, graph: Graph) -> None:
         """Show what a report says."""
+        self._of = f"[bold]{escape(graph.config.capture.name)}[/] " if self._several else ""
         if report.kind == "published":
             self._published(msgspec.msgpack.decode(report.payload))
         elif report.kind == "death":
-            self._err.print(f"[red]{report.node} died: {escape(report.text)}; restarting[/]")
+            self._err.print(
+                f"{self._of}[red]{report.node} died: {escape(report.text)}; restarting[/]"
+            )
         elif report.kind == "note":
-            self._err.print(f"[yellow]{report.node}: {escape(report.text)}[/]")
+            self._err.print(f"{self._of}[yellow]{report.node}: {escape(report.text)}[/]")
         elif report.kind == "ready":
             self._ready(report)
         self._line(graph)
@@ -88,26 +94,29 @@ class Screen(Watcher):
         if report.node == "publish" and not self._quiet:
             if not report.epoch:
                 events, replay, *_ = report.text.split("\t")
-                self._out.print(f"events on {events}")
-                self._out.print(f"replay on {replay}")
+                self._out.print(f"{self._of}events on {events}")
+                self._out.print(f"{self._of}replay on {replay}")
         elif report.node == "classify" and not self._quiet:
-            for line in report.text.splitlines():
+            new = [line for line in report.text.splitlines() if line not in self._told]
+            self._told.update(new)  # cameras share them
+            for line in new:
                 self._out.print(f"recogniser {escape(line)}")
         elif self._verbose:
-            self._err.print(f"[dim]{report.node} ready {escape(report.text)}[/]")
+            self._err.print(f"{self._of}[dim]{report.node} ready {escape(report.text)}[/]")
 
     def _published(self, message: dict[str, Any]) -> None:
         if self._quiet:
             return
         self._clear()
         if message["type"] == "event":
-            self._out.print(event_line(message))
+            self._out.print(self._of + event_line(message))
         elif message["state"] == "log_failed":
-            self._err.print(f"[yellow]log: {escape(message['detail'])}[/]")
+            self._err.print(f"{self._of}[yellow]log: {escape(message['detail'])}[/]")
         elif message["state"] not in ("started", "ended") or self._verbose:
             face = "" if message["face"] is None else f" {message['face']}"
             at = f" at {message['at']['pts']:.2f} s" if message["at"] else ""
-            self._out.print(f"[blue]{message['state']}{face}[/]{at} {escape(message['detail'])}")
+            state = f"[blue]{message['state']}{face}[/]{at} {escape(message['detail'])}"
+            self._out.print(self._of + state)
 
     def _clear(self) -> None:
         if self._progress and self._shown:
@@ -160,4 +169,28 @@ class Screen(Watcher):
         table.add_row("deciding frame → event out, ms", percentiles(publish.latencies_ms))
         for name in ("face", "motion", "spot"):
             table.add_row(f"{name}, ms an item", percentiles(summary.nodes[name].work_ms))
+        self._out.print(table)
+
+    def summaries(self, summaries: dict[str, Summary]) -> None:
+        """The closing table of several cameras."""
+        for name, summary in summaries.items():
+            if summary.warning:
+                self._err.print(f"[yellow]{escape(name)}: {escape(summary.warning)}[/]")
+        if self._quiet:
+            return
+        table = Table(title="summary", title_justify="left")
+        heads = ("camera", "frames", "s", "drops", "micro", "macro", "retracted", "restarts")
+        for head in (*heads, "event out, ms (p50/p95/p99)"):
+            table.add_column(head, justify="left" if head == "camera" else "right")
+        for name, one in summaries.items():
+            counts = (one.events["micro"], one.events["macro"], one.events["retracted"])
+            table.add_row(
+                escape(name),
+                str(one.frames),
+                f"{one.seconds:.1f}",
+                str(sum(one.dropped.values())),
+                *map(str, counts),
+                str(one.restarts),
+                percentiles(one.nodes["publish"].latencies_ms),
+            )
         self._out.print(table)

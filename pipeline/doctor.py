@@ -56,11 +56,12 @@ class Asked:
 
     config: Path | None = None  # TOML file
     source: str | None = None  # tried as well; default: the configuration's own
+    camera: int = 0  # of those in the file, from 0
 
     def encoded(self) -> str:
         """As one argument."""
         config = None if self.config is None else str(self.config)
-        return json.dumps({"config": config, "source": self.source})
+        return json.dumps({"config": config, "source": self.source, "camera": self.camera})
 
 
 def examine(

@@ -194,12 +194,13 @@ def names(with_source: bool) -> tuple[str, ...]:
 
 def perform(name: str, asked: str) -> Finding:
     """Run a check; whatever goes wrong in it is what it found."""
-    from pipeline.config import Config, load
+    from pipeline.cameras import load_cameras
+    from pipeline.config import Config
 
     given = json.loads(asked)
     file = None if given["config"] is None else Path(given["config"])
     try:
-        config = load(file, source=given["source"])
+        config = load_cameras(file, source=given["source"])[given.get("camera", 0)]
     except UserError as error:
         if name == "configuration":
             return Finding(name, "red", str(error), "mespot check FILE.toml says where")

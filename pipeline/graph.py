@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 import uuid
@@ -28,7 +29,7 @@ from pipeline.nodes import make
 from pipeline.overload import Overload
 from pipeline.parcels import Parcels
 from pipeline.restarts import Restarts
-from pipeline.sockets import NODES, Addresses
+from pipeline.sockets import NODES, Addresses, Endpoint
 from pipeline.summary import NodeState, Summary
 from pipeline.tap import Hear, Tap
 
@@ -58,6 +59,7 @@ class Graph:
         on_report: called in the supervising thread with every report.
         maker: makes a node of a name; picklable, where nodes are processes.
         hear: called in the tap's thread with what nodes put there (``config.tapped``).
+        scoring: recognisers shared with other graphs; None: its own.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class Graph:
         on_report: Callable[[Report, Graph], None] = lambda r, g: None,
         maker: Maker = make,
         hear: Hear = lambda parts: None,
+        scoring: Endpoint | None = None,
     ) -> None:
         self.config = config
+        self._scoring = scoring
         self._hear = hear
         self.nodes = {name: NodeState() for name in NODES}
         self.events: Counter[str] = Counter()
@@ -106,10 +110,11 @@ class Graph:
         label = f"mespot-{uuid.uuid4().hex[:12]}"
         with (
             zmq.Context() as context,
-            sockets.addresses(self.config.transport, label) as addresses,
-            Lines(context, addresses) as lines,
-            self._tap(context, addresses),
+            sockets.addresses(self.config.transport, label) as own,
+            Lines(context, own) as lines,
+            self._tap(context, own),
         ):
+            addresses = dataclasses.replace(own, scoring=self._scoring)
             links = Links(addresses, context, begun=self._begun)
             host: Host
             if self.config.transport == "inproc":

@@ -6,24 +6,14 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from stages.items import Evidence, Reading
 
+if TYPE_CHECKING:
+    from stages.score import Scoring
+
 Job = tuple[int, Evidence | None]
-
-
-class Scoring(Protocol):
-    """What the worker needs of ``stages.score.Scorer``."""
-
-    @property
-    def at_once(self) -> int:
-        """Most events in one call of ``score``."""
-        ...
-
-    def score(self, events: Sequence[Evidence | None]) -> list[list[Reading]]:
-        """Per event one reading of each recogniser."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def check(item: Item | Camera | End | Notice | Restarted | Sync) -> None:
         for column in item.columns:
             _check_column(column)
     elif isinstance(item, Interval) and item.evidence is not None:
-        _check_evidence(item.evidence)
+        check_evidence(item.evidence)
 
 
 def _check_image(image: Any) -> None:
@@ -83,6 +83,11 @@ def _check_column(column: Column) -> None:
         raise ValueError(f"{parts.shape[-1]} projections")
 
 
-def _check_evidence(evidence: Evidence) -> None:
+def check_evidence(evidence: Evidence) -> None:
+    """Pass ``evidence``.
+
+    Raises:
+        ValueError: a crop of it is none.
+    """
     for name in Evidence.__struct_fields__:
         _check_grey(name, getattr(evidence, name), _CROPS[name.partition("_")[2]])

@@ -61,11 +61,13 @@ class Endpoint:
 class Addresses:
     """Where each node receives; ``feedback`` is motion's, ``reports`` the supervisor's.
 
-    ``keys`` (tcp): made for this run, known to its processes alone.
+    ``keys`` (tcp): made for this run, known to its processes alone. ``scoring``: where
+    recognisers are that several runs share.
     """
 
     table: dict[str, str]
     keys: StageKeys | None = None
+    scoring: Endpoint | None = None
 
     def __getitem__(self, name: str) -> Endpoint:
         return Endpoint(self.table[name], self.keys)
@@ -94,6 +96,18 @@ def addresses(transport: Transport, label: str) -> Iterator[Addresses]:
             ports = {name: held.enter_context(_held_port()) for name in _ENDPOINTS}
             table = {name: f"tcp://127.0.0.1:{port}" for name, port in ports.items()}
             yield Addresses(table, keys)
+
+
+@contextlib.contextmanager
+def private_endpoint() -> Iterator[Endpoint]:
+    """An address that processes of this run alone can reach, over contexts."""
+    if zmq.has("ipc"):
+        with tempfile.TemporaryDirectory(prefix="mespot-") as folder:
+            yield Endpoint(f"ipc://{Path(folder) / 'scoring'}")
+    else:
+        with _held_port() as port:
+            keys = StageKeys(KeyPair.made(), KeyPair.made())
+            yield Endpoint(f"tcp://127.0.0.1:{port}", keys)
 
 
 Socket = zmq.Socket[bytes]
@@ -143,6 +157,18 @@ def pull(context: zmq.Context[Any], endpoint: Endpoint, queue: int) -> Socket:
 def push(context: zmq.Context[Any], endpoint: Endpoint, queue: int) -> Socket:
     """A connected sending end."""
     return _connected(_open(context, zmq.PUSH, queue), endpoint)
+
+
+def answers(context: zmq.Context[Any], endpoint: Endpoint, queue: int) -> Socket:
+    """A bound end that answers each of those who ask."""
+    return _bound(_open(context, zmq.ROUTER, queue), context, endpoint)
+
+
+def questions(context: zmq.Context[Any], endpoint: Endpoint) -> Socket:
+    """A connected end that asks."""
+    opened = _open(context, zmq.DEALER, 1)
+    opened.setsockopt(zmq.LINGER, 0)
+    return _connected(opened, endpoint)
 
 
 def broadcast(context: zmq.Context[Any], endpoint: Endpoint) -> Socket:

@@ -14,6 +14,7 @@ from pipeline.messages import End, Restarted, Sync
 from pipeline.node import POLL_MS, Links, Node, stamp_of
 from pipeline.routing import step
 from pipeline.wire import Wire
+from stages.base import Stage
 from stages.items import Curves, Face, Frame, Stamp, Stride, WindowEnd
 
 _FRAMES = (Frame, Face, Curves)  # what may be thrown away: no phase of an event is among it
@@ -37,10 +38,14 @@ class StageNode(Node):
 
     def begin(self) -> None:
         """Build the stage and say so."""
-        self.stage = build(self.name, self.config, self.epoch)
+        self.stage = self.built()
         self.reporter.send("ready", text=self._detail())
         if self.epoch:
             self.send(Restarted(self.links.begun.stream, self.name))
+
+    def built(self) -> Stage:
+        """A new stage."""
+        return build(self.name, self.config, self.epoch)
 
     def turn(self) -> bool:
         """Take one item, if there is one; False at the end."""

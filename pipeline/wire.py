@@ -53,8 +53,8 @@ class _ArrayRef(msgspec.Struct, array_like=True, frozen=True):
     shape: list[int]
 
 
-def encode(item: Wire) -> list[Buffer]:
-    """``item`` as message parts; array buffers are borrowed, not copied."""
+def encode(item: msgspec.Struct) -> list[Buffer]:
+    """``item``, a ``Wire`` as a rule, as message parts; array buffers are borrowed, not copied."""
     arrays: list[Buffer] = []
 
     def hook(value: Any) -> Any:
@@ -86,7 +86,21 @@ def _array(value: Any, parts: list[Any]) -> np.ndarray[Any, Any]:
 
 
 def decode(parts: list[Any]) -> Wire:
-    """The item in ``parts`` (bytes, memoryviews or zmq frames' buffers).
+    """The item in ``parts``, as ``decode_as``, with arrays that the stages can work on.
+
+    Raises:
+        WireError: anything malformed.
+    """
+    item: Wire = decode_as(parts, Wire)
+    try:
+        shapes.check(item)
+    except ValueError as error:
+        raise WireError(str(error)[:_LONGEST_REASON]) from None
+    return item
+
+
+def decode_as(parts: list[Any], kind: Any) -> Any:
+    """The ``kind`` in ``parts`` (bytes, memoryviews or zmq frames' buffers).
 
     Arrays are read-only views of the parts; nothing is allocated by what the body claims.
 
@@ -102,8 +116,6 @@ def decode(parts: list[Any]) -> Wire:
         return _array(value, parts)
 
     try:
-        item: Wire = msgspec.msgpack.decode(parts[0], type=Wire, dec_hook=hook)
-        shapes.check(item)
+        return msgspec.msgpack.decode(parts[0], type=kind, dec_hook=hook)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(str(error)[:_LONGEST_REASON]) from None
-    return item

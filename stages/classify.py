@@ -8,7 +8,7 @@ import msgspec
 
 from models import facs
 from stages.items import Event, Interval, Item, Reading
-from stages.score import Scorer
+from stages.score import Scoring
 
 CODING_GUIDE = "coding-guide"
 
@@ -37,7 +37,7 @@ class ClassifyStage:
         scorer: None for the coding guide alone.
     """
 
-    def __init__(self, prototypes: str, scorer: Scorer | None = None) -> None:
+    def __init__(self, prototypes: str, scorer: Scoring | None = None) -> None:
         self._prototypes = prototypes
         self.scorer = scorer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,33 @@ from stages.region import EYE_SIZE, FACE_SIZE, MOUTH_SIZE
 
 Tensors = Mapping[str, Floats]
 _ON_CPU = 2  # events at once: a batch saves little there, and the first would wait for the last
+
+
+class Scoring(Protocol):
+    """What reads events: recognisers of this process, or of another."""
+
+    @property
+    def models(self) -> list[str]:
+        """``name@version`` of each recogniser."""
+        ...
+
+    @property
+    def about(self) -> list[str]:
+        """A line on each recogniser: what it is, where it runs, what it was trained on."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many events to hand over, where some result soon beats all results later."""
+        ...
+
+    def score(self, events: Sequence[Evidence | None]) -> list[list[Reading]]:
+        """Per event one reading of each recogniser, in their order."""
+        ...
+
+    def unscored(self, cause: str) -> list[Reading]:
+        """The readings of an event that could not be scored."""
+        ...
 
 
 class Scorer:
