@@ -8,6 +8,9 @@ own, which cannot be told.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import sys
 
@@ -25,6 +28,17 @@ def settle() -> None:
     """For a process that runs nodes: one thread per library, and quick switches between nodes."""
     limit_threads()
     sys.setswitchinterval(_SWITCH_S)
+
+
+def give_back_memory() -> None:
+    """Free what is held in circles, and give the system what glibc keeps for itself.
+
+    Decoders come and go in threads, and so in heaps of their own, of which glibc gives back
+    the end alone: a camera that was lost a hundred times left 300 MB of holes.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def limit_threads() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from models.errors import SourceError
+from pipeline.machine import give_back_memory
 from pipeline.messages import Camera, CameraKind
 from pipeline.sources.latest import LiveSource
 from pipeline.sources.timeline import Timeline
@@ -145,7 +145,7 @@ class Lasting:
                 lost_at, why = self._timeline.now(), self._source.why
                 self._source.close()
                 self._backoff.found(lost_at - begun)
-                gc.collect()  # reader and decoder hold each other, 3 MB a connection
+                give_back_memory()  # reader and decoder hold each other, 3 MB a connection
                 if self._ended() or not why:
                     return
                 if not self._reconnect:
@@ -228,6 +228,7 @@ class Lasting:
                 return ""
             yield None
         source.close()
+        give_back_memory()
         return source.why
 
     def _back(self, source: LiveSource, frame: Frame, lost_at: float) -> Camera:

@@ -58,3 +58,40 @@ limit_threads()
 
 def test_a_node_that_wakes_need_not_wait_for_pythons_own_interval() -> None:
     assert float(_says("settle(); print(sys.getswitchinterval())")) <= 0.001
+
+
+_HOLES = """
+import ctypes, re, threading
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+
+def held():
+    told = open("/proc/self/smaps_rollup").read()
+    return int(re.search(r"Anonymous: +([0-9]+)", told)[1]) // 1000
+
+def fill():
+    taken = [libc.malloc(50_000) for _ in range(400)]
+    for one in taken:
+        ctypes.memset(one, 1, 50_000)
+    kept.append(libc.malloc(50_000))  # at the end of the heap: what is below stays with glibc
+    for one in taken:
+        libc.free(one)
+
+kept = []
+before = held()
+threads = [threading.Thread(target=fill) for _ in range(4)]
+for each in (threading.Thread.start, threading.Thread.join):
+    for thread in threads:
+        each(thread)
+full = held()
+give_back_memory()
+print(full - before, held() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone keeps holes")
+def test_what_threads_have_freed_is_given_back() -> None:
+    full, left = map(int, _says(_HOLES).split())
+    assert full > 15, "MB; else this C library keeps no holes, and nothing is tested"
+    assert left < full / 3
