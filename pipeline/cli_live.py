@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -17,6 +19,8 @@ from pipeline.redaction import holds_secret, redacted
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from pipeline.console import Screen
+    from pipeline.console_json import JsonScreen
     from pipeline.watchers import Watcher
 
 _LONGEST_LINE = 2000
@@ -26,7 +30,7 @@ _SOURCE_HELP = (
     "or synthetic: (a scripted face with known truth)."
 )
 _SEEN = (
-    "mespot: a password on the command line can be read by everybody on this machine (ps); "
+    "a password on the command line can be read by everybody on this machine (ps); "
     "put the address into MESPOT_SOURCE or a configuration file"
 )
 
@@ -111,6 +115,19 @@ def live(
         bool,
         typer.Option("--lsl", help="Offer events and curves as LabStreamingLayer streams."),
     ] = False,
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--metrics", help="Serve http://127.0.0.1:9464/metrics and /healthz (docs/metrics.md)."
+        ),
+    ] = False,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(
+            help="What is said here: text, or JSON Lines on standard output.",
+            show_default="text",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
@@ -121,7 +138,8 @@ def live(
         raise UserError("--no-log and --log: give one or the other")
     from pipeline.config import load
 
-    settings = load(
+    again = functools.partial(
+        load,
         config,
         source=source,
         fps=fps,
@@ -138,32 +156,72 @@ def live(
         spot=None if calibrate is None else {"calibrate_s": calibrate},
         security=None if insecure is None else {"insecure": insecure},
         lsl={"enabled": True} if lsl else None,
+        metrics={"enabled": True} if metrics else None,
+        console=None if log_format is None else {"format": log_format},
     )
-    if source is not None and holds_secret(source):
-        typer.echo(_SEEN, err=True)
-    from pipeline.console import Screen
+    settings = again()
+    screen = _screen(settings, quiet, verbose)
+    with _said_by(screen):
+        if source is not None and holds_secret(source):
+            screen.note(_SEEN)
+        _run(settings, screen, None if config is None else again)
+
+
+def _run(settings: Config, screen: Screen | JsonScreen, again: Callable[[], Config] | None) -> None:
     from pipeline.graph import Graph
-    from pipeline.node import is_live
+    from pipeline.notify import Notifier
+    from pipeline.signals import Signals
     from pipeline.watchers import Watchers
 
-    screen = Screen(quiet, verbose, is_live(settings.source))
-    watchers = Watchers([screen, *_watchers(settings)])
-    graph = Graph(settings, watchers.on_report, hear=watchers.on_message)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, graph.on_signal)
-    try:
+    notifier = Notifier()
+    with contextlib.ExitStack() as stack:
+        watchers = Watchers([screen, *_watchers(settings, screen), notifier])
+        graph = Graph(settings, watchers.on_report, hear=watchers.on_message)
+        read = None if again is None else lambda: [again()]
+        Signals([graph], read, screen.note, notifier).listen()
+        stack.callback(watchers.close)
         summary = graph.run()
-    finally:
-        watchers.close()
     screen.summary(summary)
 
 
-def _watchers(settings: Config) -> Iterator[Watcher]:
+def _screen(settings: Config, quiet: bool, verbose: bool) -> Screen | JsonScreen:
+    if settings.console.format == "json":
+        from pipeline.console_json import JsonScreen
+
+        return JsonScreen(quiet, verbose)
+    from pipeline.console import Screen
+    from pipeline.node import is_live
+
+    return Screen(quiet, verbose, is_live(settings.source))
+
+
+@contextlib.contextmanager
+def _said_by(screen: Screen | JsonScreen) -> Iterator[None]:
+    """What ends the run is said in the form that was asked for."""
+    if not hasattr(screen, "error"):
+        yield
+        return
+    try:
+        yield
+    except UserError as error:
+        screen.error(str(error), exit_code=error.exit_code)
+        raise typer.Exit(error.exit_code) from None
+    except Exception as error:  # noqa: BLE001  a log's reader finds a bug's trace in its line
+        where = "".join(traceback.format_exception(error))
+        screen.error(f"{type(error).__name__}: {error}", exit_code=1, traceback=where)
+        raise typer.Exit(1) from None
+
+
+def _watchers(settings: Config, screen: Screen | JsonScreen) -> Iterator[Watcher]:
     """Those who look on, as far as they are asked for."""
     if settings.lsl.enabled:
         from pipeline.lsl import LslBridge
 
-        yield LslBridge(settings, lambda text: typer.echo(f"mespot: {text}", err=True))
+        yield LslBridge(settings, screen.note)
+    if settings.metrics.enabled:
+        from pipeline.metrics.watcher import MetricsWatcher
+
+        yield MetricsWatcher(settings, functools.partial(screen.say, "metrics"), screen.note)
 
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -178,11 +236,12 @@ def one_line(text: str) -> str:
 
 def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot") -> int:
     """Run a command line; one line on standard error and an exit code for a mistake."""
+    as_json = (commands is door or arguments[:1] == ["live"]) and _json_asked(arguments)
     try:
         code = commands(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except UserError as error:
-        typer.echo(f"{name}: {one_line(redacted(str(error)))}", err=True)
+        _complain(str(error), error.exit_code, name, as_json)
         return error.exit_code
     except typer.Exit as end:
         return end.exit_code
@@ -191,10 +250,27 @@ def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot
     except Exception as error:
         # Typer vendors or imports Click: its usage errors carry format_message and exit_code
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            message = one_line(redacted(error.format_message()))
-            typer.echo(f"{name}: {message} (see --help)", err=True)
-            return int(error.exit_code)
+            message, code = f"{error.format_message()} (see --help)", int(error.exit_code)
+            _complain(message, code, name, as_json)
+            return code
         raise
+
+
+def _json_asked(arguments: list[str]) -> bool:
+    """Whether mistakes that come before the configuration is read are to be JSON."""
+    if "--log-format" in " ".join(arguments):
+        return "--log-format=json" in arguments or "--log-format json" in " ".join(arguments)
+    return os.environ.get("MESPOT_CONSOLE__FORMAT") == "json"
+
+
+def _complain(message: str, code: int, name: str, as_json: bool) -> None:
+    shown = one_line(redacted(message))
+    if as_json:
+        from pipeline.console_json import JsonScreen
+
+        JsonScreen(quiet=True, verbose=False).error(shown, exit_code=code)
+    else:
+        typer.echo(f"{name}: {shown}", err=True)
 
 
 def leave(code: int) -> NoReturn:
