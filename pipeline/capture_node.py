@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 import zmq
 
 from models.errors import SourceError
-from pipeline import arrived, sockets
 from pipeline.config import Config
-from pipeline.messages import Camera, End, Restarted
+from pipeline.messages import Camera, Command, End, Restarted
 from pipeline.node import POLL_MS, Links, Node, is_live
-from pipeline.wire import WireError
 from stages.items import Frame
 
 if TYPE_CHECKING:
@@ -34,11 +32,11 @@ class CaptureNode(Node):
 
     def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
         super().__init__("capture", config, links, epoch)
-        self._commands = sockets.commands(links.context, links.addresses["commands"])
-        self._stack.callback(self._commands.close)
         self._go = threading.Event()
         self._stop = threading.Event()
         self._timeline: Timeline | None = None
+        self._watch: Watch | None = None
+        self._camera: Lasting | None = None
 
     def run(self) -> None:
         """Open the source, wait for the word, then send frames until the end."""
@@ -56,6 +54,7 @@ class CaptureNode(Node):
 
     def _run_live(self) -> None:
         with contextlib.closing(self._lasting()) as camera:
+            self._camera = camera
             self._begin(camera.stream, 0)
             self._pump(camera.steps())
             self.send(End(camera.stream, camera.warning))
@@ -87,6 +86,7 @@ class CaptureNode(Node):
         )
         frozen = chosen.frozen_s or inf
         watch = Watch(chosen.read_timeout_s, chosen.stale_s, frozen, timeline)
+        self._watch = watch
 
         def again() -> LiveSource:
             source = self._open(watch)
@@ -120,17 +120,25 @@ class CaptureNode(Node):
     def _await_go(self) -> None:
         while not (self._go.is_set() or self._stop.is_set()):
             self.check()
-            self._obey(POLL_MS)
+            self.hear(POLL_MS)
 
-    def _obey(self, wait_ms: int = 0) -> None:
-        while self._commands.poll(wait_ms):
-            wait_ms = 0
-            try:
-                command = arrived.command(self._commands.recv_multipart())
-            except WireError:
-                self.reporter.dropped["malformed"] += 1
-                continue
+    def obey(self, command: Command) -> None:
+        """As every node; begin and end as well."""
+        super().obey(command)
+        if command.kind != "reload":
             (self._go if command.kind == "go" else self._stop).set()
+
+    def reloaded(self) -> None:
+        """The camera that is there is watched, and sought, by the new times."""
+        super().reloaded()
+        chosen = self.config.capture
+        if self._watch is not None:
+            self._watch.read_timeout_s = chosen.read_timeout_s  # from the next connection on
+            self._watch.stale_s, self._watch.frozen_s = chosen.stale_s, chosen.frozen_s or inf
+        if self._camera is not None:
+            self._camera.seek(
+                chosen.reconnect, chosen.retry_first_s, chosen.retry_most_s, chosen.give_up_s
+            )
 
     def _pump(self, steps: Iterator[Frame | Camera | None]) -> None:
         """Send frames and what happens to the camera; None: nothing happens."""
@@ -144,7 +152,7 @@ class CaptureNode(Node):
                 break
             finally:
                 self._count_drops()
-            self._obey()
+            self.hear()
             if isinstance(step, Frame):
                 self._frame(step)
             elif step is not None:
@@ -163,7 +171,6 @@ class CaptureNode(Node):
         assert self.outbox is not None
         while not self._stop.is_set() and not self.outbox.poll(POLL_MS, zmq.POLLOUT):
             self.check()
-            self._obey()
         self.check()
 
     def _count_drops(self) -> None:

@@ -16,6 +16,7 @@ from pipeline import (
     cli_doctor,
     cli_explain,
     cli_export_events,
+    cli_health,
     cli_keys,
     cli_recognition,
     cli_recognition_pictures,
@@ -104,6 +105,7 @@ cli_keys.register(app)
 cli_export_events.register(app)
 cli_report.register(app)
 cli_doctor.register(app)
+cli_health.register(app)
 cli_datasets.register(app)
 cli_recognition.register(app)
 cli_recognition_pictures.register(app)

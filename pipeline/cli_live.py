@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -18,6 +19,8 @@ from pipeline.redaction import holds_secret, redacted
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from pipeline.console import Screen
+    from pipeline.console_json import JsonScreen
     from pipeline.watchers import Watcher
 
 _LONGEST_LINE = 2000
@@ -27,7 +30,7 @@ _SOURCE_HELP = (
     "or synthetic: (a scripted face with known truth)."
 )
 _SEEN = (
-    "mespot: a password on the command line can be read by everybody on this machine (ps); "
+    "a password on the command line can be read by everybody on this machine (ps); "
     "put the address into MESPOT_SOURCE or a configuration file"
 )
 
@@ -112,6 +115,19 @@ def live(
         bool,
         typer.Option("--lsl", help="Offer events and curves as LabStreamingLayer streams."),
     ] = False,
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--metrics", help="Serve http://127.0.0.1:9464/metrics and /healthz (docs/metrics.md)."
+        ),
+    ] = False,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(
+            help="What is said here: text, or JSON Lines on standard output.",
+            show_default="text",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
@@ -122,7 +138,8 @@ def live(
         raise UserError("--no-log and --log: give one or the other")
     from pipeline.cameras import load_cameras
 
-    cameras = load_cameras(
+    again = functools.partial(
+        load_cameras,
         config,
         source=source,
         fps=fps,
@@ -139,52 +156,98 @@ def live(
         spot=None if calibrate is None else {"calibrate_s": calibrate},
         security=None if insecure is None else {"insecure": insecure},
         lsl={"enabled": True} if lsl else None,
+        metrics={"enabled": True} if metrics else None,
+        console=None if log_format is None else {"format": log_format},
     )
-    if source is not None and holds_secret(source):
-        typer.echo(_SEEN, err=True)
-    run(cameras, quiet, verbose)
+    cameras = again()
+    screen = _screen(cameras, quiet, verbose)
+    with _said_by(screen):
+        if source is not None and holds_secret(source):
+            screen.note(_SEEN)
+        run(cameras, screen, None if config is None else again)
 
 
-def run(cameras: Sequence[Config], quiet: bool, verbose: bool) -> None:
-    """One camera, or several in one process, until their sources end or a signal comes."""
-    from pipeline.console import Screen
+def run(
+    cameras: Sequence[Config],
+    screen: Screen | JsonScreen,
+    again: Callable[[], Sequence[Config]] | None = None,
+) -> None:
+    """Run one camera, or several in one process, until they end or a signal comes.
+
+    Args:
+        cameras: one configuration for each.
+        screen: says what happens.
+        again: reads the configurations anew, on SIGHUP.
+
+    Raises:
+        UserError: a camera cannot start, or ends by a failure.
+    """
     from pipeline.graph import Graph
-    from pipeline.node import is_live
+    from pipeline.notify import Notifier
+    from pipeline.several import Several
+    from pipeline.signals import One, Signals
     from pipeline.watchers import Watchers
 
-    first, several = cameras[0], len(cameras) > 1
-    screen = Screen(quiet, verbose, is_live(first.source), several)
-    watchers = Watchers([screen, *_watchers(first)])
-    try:
-        if several:
-            from pipeline.several import Several
-
-            all_of_them = Several(cameras, watchers, _note)
-            _obey_signals(all_of_them.on_signal)
-            screen.summaries(all_of_them.run())
+    notifier = Notifier(len(cameras))
+    with contextlib.ExitStack() as stack:
+        watchers = Watchers([screen, *_watchers(cameras, screen), notifier])
+        stack.callback(watchers.close)
+        if len(cameras) > 1:
+            several = Several(cameras, watchers, screen.note)
+            Signals(several, again, screen.note, notifier).listen()
+            summaries = several.run()
         else:
-            graph = Graph(first, watchers.on_report, hear=watchers.on_message)
-            _obey_signals(graph.on_signal)
-            screen.summary(graph.run())
-    finally:
-        watchers.close()
+            graph = Graph(cameras[0], watchers.on_report, hear=watchers.on_message)
+            Signals(One(graph), again, screen.note, notifier).listen()
+            summaries = {"": graph.run()}
+    if len(cameras) > 1:
+        screen.summaries(summaries)
+    else:
+        screen.summary(summaries[""])
 
 
-def _obey_signals(handler: Callable[[int, FrameType | None], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+def _screen(cameras: Sequence[Config], quiet: bool, verbose: bool) -> Screen | JsonScreen:
+    settings = cameras[0]
+    if settings.console.format == "json":
+        from pipeline.console_json import JsonScreen
+
+        return JsonScreen(quiet, verbose)
+    from pipeline.console import Screen
+    from pipeline.node import is_live
+
+    return Screen(quiet, verbose, is_live(settings.source), several=len(cameras) > 1)
 
 
-def _note(text: str) -> None:
-    typer.echo(f"mespot: {one_line(redacted(text))}", err=True)
+@contextlib.contextmanager
+def _said_by(screen: Screen | JsonScreen) -> Iterator[None]:
+    """What ends the run is said in the form that was asked for."""
+    if not hasattr(screen, "error"):
+        yield
+        return
+    try:
+        yield
+    except UserError as error:
+        screen.error(str(error), exit_code=error.exit_code)
+        raise typer.Exit(error.exit_code) from None
+    except Exception as error:  # noqa: BLE001  a log's reader finds a bug's trace in its line
+        where = "".join(traceback.format_exception(error))
+        screen.error(f"{type(error).__name__}: {error}", exit_code=1, traceback=where)
+        raise typer.Exit(1) from None
 
 
-def _watchers(settings: Config) -> Iterator[Watcher]:
-    """Those who look on, as far as they are asked for."""
+def _watchers(cameras: Sequence[Config], screen: Screen | JsonScreen) -> Iterator[Watcher]:
+    """Those who look on, as far as they are asked for; what is the process's is the first's."""
+    settings = cameras[0]
     if settings.lsl.enabled:
         from pipeline.lsl import LslBridge
 
-        yield LslBridge(settings, _note)
+        yield LslBridge(settings, screen.note)
+    if settings.metrics.enabled:
+        from pipeline.metrics.watcher import MetricsWatcher
+        from pipeline.sources.naming import stream_of
+
+        names = [stream_of(camera.source, camera.capture.name) for camera in cameras]
+        yield MetricsWatcher(settings, functools.partial(screen.say, "metrics"), screen.note, names)
 
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -199,11 +262,12 @@ def one_line(text: str) -> str:
 
 def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot") -> int:
     """Run a command line; one line on standard error and an exit code for a mistake."""
+    as_json = (commands is door or arguments[:1] == ["live"]) and _json_asked(arguments)
     try:
         code = commands(arguments, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except UserError as error:
-        typer.echo(f"{name}: {one_line(redacted(str(error)))}", err=True)
+        _complain(str(error), error.exit_code, name, as_json)
         return error.exit_code
     except typer.Exit as end:
         return end.exit_code
@@ -212,10 +276,27 @@ def obey(arguments: list[str], commands: typer.Typer = door, name: str = "mespot
     except Exception as error:
         # Typer vendors or imports Click: its usage errors carry format_message and exit_code
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            message = one_line(redacted(error.format_message()))
-            typer.echo(f"{name}: {message} (see --help)", err=True)
-            return int(error.exit_code)
+            message, code = f"{error.format_message()} (see --help)", int(error.exit_code)
+            _complain(message, code, name, as_json)
+            return code
         raise
+
+
+def _json_asked(arguments: list[str]) -> bool:
+    """Whether mistakes that come before the configuration is read are to be JSON."""
+    if "--log-format" in " ".join(arguments):
+        return "--log-format=json" in arguments or "--log-format json" in " ".join(arguments)
+    return os.environ.get("MESPOT_CONSOLE__FORMAT") == "json"
+
+
+def _complain(message: str, code: int, name: str, as_json: bool) -> None:
+    shown = one_line(redacted(message))
+    if as_json:
+        from pipeline.console_json import JsonScreen
+
+        JsonScreen(quiet=True, verbose=False).error(shown, exit_code=code)
+    else:
+        typer.echo(f"{name}: {shown}", err=True)
 
 
 def leave(code: int) -> NoReturn:

@@ -62,7 +62,7 @@ class Writer:
 
     def __init__(self, settings: ClipsConfig) -> None:
         assert settings.folder is not None
-        self._settings = settings
+        self.settings = settings
         self._root = settings.folder
         try:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,20 +98,20 @@ class Writer:
 
     def _shown(self, job: Job) -> list[Kept]:
         """The frames that make the clip: of one size, and with the face where crops are kept."""
-        if self._settings.crops:
+        if self.settings.crops:
             return [frame for frame in job.frames if job.event.face in frame.crops]
         return [f for f in job.frames if f.picture and f.shape == job.frames[-1].shape]
 
     def _picture(self, frame: Kept, face: int) -> Image:
-        if self._settings.crops:
+        if self.settings.crops:
             return unpacked(frame.crops[face])
         image = unpacked(frame.picture or b"")
-        return hidden(image, frame.regions.get(face)) if self._settings.blur else image
+        return hidden(image, frame.regions.get(face)) if self.settings.blur else image
 
     def _about(self, event: EventMessage, frames: list[Kept], clip: Path) -> dict[str, Any]:
         first, last = frames[0].stamp, frames[-1].stamp
         assert event.onset is not None and event.offset is not None
-        shows = "crops" if self._settings.crops else "regions" if self._settings.blur else "all"
+        shows = "crops" if self.settings.crops else "regions" if self.settings.blur else "all"
         return {
             "file": clip.name,
             "shows": shows,
@@ -132,11 +132,11 @@ class Writer:
             else:
                 clips.setdefault(base, []).append((path, told))
         by_age = sorted(clips.values(), key=lambda files: max(t.st_mtime for _, t in files))
-        room = self._settings.max_mb * 1e6
+        room = self.settings.max_mb * 1e6
         total = sum(told.st_size for files in by_age for _, told in files)
         for files in by_age:
             age = now - max(told.st_mtime for _, told in files)
-            if age <= self._settings.retention_days * _DAY_S and total <= room:
+            if age <= self.settings.retention_days * _DAY_S and total <= room:
                 break
             for path, told in files:
                 path.unlink(missing_ok=True)

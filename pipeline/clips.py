@@ -67,6 +67,11 @@ class Clips:
         for thread in self._threads:
             thread.start()
 
+    def reload(self, settings: ClipsConfig) -> None:
+        """Other times and limits from now on; what clips show stays as it is."""
+        self._settings = settings
+        self._writer.settings = settings
+
     def see(self, frame: Frame, outputs: Sequence[Any]) -> None:
         """A frame, and what the face stage made of it."""
         self._put(_Seen(frame, [item for item in outputs if isinstance(item, Face)]), "frame")

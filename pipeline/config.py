@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_serializer,
     field_validator,
@@ -160,6 +161,26 @@ class LslConfig(_Section):
     )
 
 
+class MetricsConfig(_Section):
+    """Prometheus."""
+
+    enabled: bool = Field(False, description="serve /metrics and /healthz")
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address to serve at")
+    port: int = Field(9464, ge=0, le=65535, description="0: a free one, printed at the start")
+    token: SecretStr | None = Field(
+        None, min_length=16, max_length=512, description="asked for as Authorization: Bearer"
+    )
+    stall_s: float = Field(
+        30.0, gt=0, le=86400, description="no frame for so long, and no camera sought: unhealthy"
+    )
+
+
+class ConsoleConfig(_Section):
+    """What mespot says."""
+
+    format: Literal["text", "json"] = Field("text", description="json: an object a line")
+
+
 class GraphConfig(_Section):
     """Queues and supervision."""
 
@@ -255,6 +276,8 @@ class Config(BaseSettings):
     publish: PublishConfig = PublishConfig()  # type: ignore[call-arg]
     log: LogConfig = LogConfig()  # type: ignore[call-arg]
     lsl: LslConfig = LslConfig()  # type: ignore[call-arg]
+    metrics: MetricsConfig = MetricsConfig()  # type: ignore[call-arg]
+    console: ConsoleConfig = ConsoleConfig()  # type: ignore[call-arg]
     graph: GraphConfig = GraphConfig()  # type: ignore[call-arg]
     security: SecurityConfig = SecurityConfig()  # type: ignore[call-arg]
     clips: ClipsConfig = ClipsConfig()  # type: ignore[call-arg]
@@ -359,6 +382,8 @@ def _texts(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(value, BaseModel):
             yield from _texts(value, f"{prefix}{name}.")
         for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, SecretStr):
+                yield prefix + name, one.get_secret_value()
             if isinstance(one, str | Path):
                 yield prefix + name, str(one)
 
@@ -390,6 +415,8 @@ def _describe(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message + more
+    if key.endswith("token"):
+        return f"{key}: {message}{more}"
     given = repr(first["input"])
     shown = given if len(given) <= _LONGEST_VALUE else given[:_LONGEST_VALUE] + "…"
     return redacted(f"{key}: {message} (got {shown})") + more

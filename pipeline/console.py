@@ -75,6 +75,18 @@ class Screen(Watcher):
         self._begin: float | None = None
         self._shown = 0.0
 
+    def note(self, text: str) -> None:
+        """A line of no camera's, about which something may have to be done."""
+        self._clear()
+        self._err.print(f"mespot: {escape(text)}")
+
+    def say(self, event: str, text: str) -> None:
+        """A line of no camera's, for information."""
+        del event
+        if not self._quiet:
+            self._clear()
+            self._out.print(escape(text))
+
     def on_report(self, report: Report, graph: Graph) -> None:
         """Show what a report says."""
         self._of = f"[bold]{escape(graph.config.capture.name)}[/] " if self._several else ""

@@ -32,7 +32,7 @@ class Ending:
     def __init__(self, nodes: dict[str, NodeState], begun: Begun, drain_s: float) -> None:
         self._nodes = nodes
         self._begun = begun
-        self._drain_s = drain_s
+        self.drain_s = drain_s
         self._stopped: float | None = None
         self._closing: float | None = None
         self._hangs = False  # the source
@@ -49,7 +49,7 @@ class Ending:
     def patience_s(self) -> float:
         """How long nodes that are through, or were given up, may take to leave."""
         if self._stopped is not None:
-            left = self._stopped + self._drain_s + _LEAVE_S - time.monotonic()
+            left = self._stopped + self.drain_s + _LEAVE_S - time.monotonic()
             return max(_LEAST_LEAVE_S, left)
         return _PATIENCE_S if self._closing is None else _LEAST_LEAVE_S
 
@@ -84,14 +84,14 @@ class Ending:
             return
         spent = now - self._stopped
         capture = self._nodes["capture"]
-        if self._nodes["face"].ready and spent > _SOURCE_SHARE * self._drain_s:
+        if self._nodes["face"].ready and spent > _SOURCE_SHARE * self.drain_s:
             if not capture.done:
                 self._hangs = capture.done = True
             if self._hangs:
                 self._tell("face", now, lines)
-        if spent > _HURRY_SHARE * self._drain_s:
+        if spent > _HURRY_SHARE * self.drain_s:
             self._begun.hurry = True
-        if spent > self._drain_s:
+        if spent > self.drain_s:
             self.give_up()
 
     def _say_lost_ends_again(self, now: float, lines: Lines) -> None:

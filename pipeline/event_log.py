@@ -130,8 +130,7 @@ class EventLog:
         self.path = path
         self.notes: list[str] = []
         self._sync = sync
-        self._max_bytes = int(max_mb * 1e6)
-        self._max_ns = int(max_days * _DAY_NS)
+        self.limit(max_mb, max_days)
         self._utc_ns = utc_ns
         self._lock = -1
         self._connection: sqlite3.Connection | None = None
@@ -145,6 +144,11 @@ class EventLog:
         except BaseException:
             self.close()
             raise
+
+    def limit(self, max_mb: float, max_days: float) -> None:
+        """Set how large and how old the log may become; ``prune`` sees to it."""
+        self._max_bytes = int(max_mb * 1e6)
+        self._max_ns = int(max_days * _DAY_NS)
 
     def _take_lock(self) -> None:
         import fcntl  # not everywhere: clients elsewhere need no log

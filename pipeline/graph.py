@@ -28,6 +28,7 @@ from pipeline.node import Links, is_live
 from pipeline.nodes import make
 from pipeline.overload import Overload
 from pipeline.parcels import Parcels
+from pipeline.reload import News, Reloaded
 from pipeline.restarts import Restarts
 from pipeline.sockets import NODES, Addresses, Endpoint
 from pipeline.summary import NodeState, Summary
@@ -83,6 +84,9 @@ class Graph:
         self._restarts = Restarts(config.graph.deaths)
         self._ending = Ending(self.nodes, self._begun, config.graph.drain_s)
         self._overload = Overload(self.nodes) if is_live(config.source) else None
+        self._news = News(self.nodes)
+        self._clips: Clips | None = None
+        self._host: Host | None = None
         self._stops = 0
         self._failure: UserError | None = None
         self._running = False
@@ -91,6 +95,25 @@ class Graph:
     def stop(self) -> None:
         """Ask for a drain: open intervals are closed or retracted, then the run ends."""
         self._stops += 1
+
+    def reload(self, config: Config) -> Reloaded:
+        """Let hold of ``config`` what can change within a run; from any thread, without waiting.
+
+        Raises:
+            ValueError: what can change does not go with what cannot.
+        """
+        with self._news.lock:
+            self.config, done = self._news.take(self.config, config)
+        return done
+
+    @property
+    def revision(self) -> int:
+        """How many reloads changed something."""
+        return self._news.revision
+
+    def processes(self) -> dict[str, int]:
+        """The nodes that are processes, with their ids; from any thread."""
+        return {} if self._host is None else self._host.processes()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """First signal drains, the second stops at once."""
@@ -119,9 +142,11 @@ class Graph:
             host: Host
             if self.config.transport == "inproc":
                 links.parcels, links.clips = Parcels(), _clips(self.config)
+                self._clips = links.clips
                 host = Threads(self.config, links, self._maker)
             else:
                 host = Processes(self.config, addresses, self._begun, self._maker)
+            self._host = host
             self._supervise(host, lines)
         if self._failure is not None:
             raise self._failure
@@ -159,8 +184,10 @@ class Graph:
 
     def _turn(self, host: Host, lines: Lines) -> None:
         self._command(lines)
+        self._pass_on(host, lines)
         self._start_face(host)
         report = lines.report(50)
+        self.malformed = lines.malformed
         died = [] if report is None else self._take(report)
         if report is not None and self._overload is not None:
             notice = self._overload.take(report)
@@ -176,6 +203,16 @@ class Graph:
                 # a new publish process takes the addresses, and the account, of the one before
                 lines.addresses.table["public"] = self.nodes["publish"].detail
                 host.start(name, self.nodes[name].epoch)
+
+    def _pass_on(self, host: Host, lines: Lines) -> None:
+        """What was reloaded: to the nodes, those that start later as well."""
+        if self._news.fresh():
+            config = host.config = self.config
+            self._restarts.most = config.graph.deaths
+            self._ending.drain_s = config.graph.drain_s
+            if self._clips is not None:
+                self._clips.reload(config.clips)
+        self._news.tell(lines, host.config)
 
     def _start_face(self, host: Host) -> None:
         others = (state.ready for name, state in self.nodes.items() if name != "face")

@@ -31,6 +31,7 @@ class Host(ABC):
     """Starts nodes, and starts them again. ``can_kill``: also those that hang."""
 
     can_kill: bool
+    config: Config  # of nodes that start from now on
 
     @abstractmethod
     def prepare(self) -> None:
@@ -48,6 +49,10 @@ class Host(ABC):
     def bury(self, name: str) -> None:
         """End what is left of a node that died or, where ``can_kill``, hangs."""
 
+    def processes(self) -> dict[str, int]:
+        """Nodes that live in a process of their own, with its id; from any thread."""
+        return {}
+
     @abstractmethod
     def end(self, patience_s: float) -> None:
         """End all, those that will not leave within ``patience_s`` the hard way."""
@@ -59,7 +64,7 @@ class Threads(Host):
     can_kill = False
 
     def __init__(self, config: Config, links: Links, maker: Maker = make) -> None:
-        self._config = config
+        self.config = config
         self._links = links
         self._make = maker
         self._imports: threading.Thread | None = None
@@ -87,7 +92,7 @@ class Threads(Host):
         thread.start()
 
     def _run(self, name: str, epoch: int) -> None:
-        node = self._make(name, self._config, self._links, epoch)
+        node = self._make(name, self.config, self._links, epoch)
         try:
             while not work(node):
                 if not self._may_begin_again(name):
@@ -130,8 +135,9 @@ class Threads(Host):
 def _process_main(
     name: str, config: Config, addresses: Addresses, epoch: int, begun: Begun, maker: Maker
 ) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes: the supervisor drains
-        signal.signal(number, signal.SIG_IGN)
+    for name_of_signal in ("SIGINT", "SIGTERM", "SIGHUP"):  # sent to all: the supervisor drains
+        if hasattr(signal, name_of_signal):
+            signal.signal(getattr(signal, name_of_signal), signal.SIG_IGN)
     alone = threading.Event()
     threading.Thread(target=_end_with_supervisor, args=(alone,), daemon=True).start()
     settle()
@@ -164,7 +170,7 @@ class Processes(Host):
     def __init__(
         self, config: Config, addresses: Addresses, begun: Begun, maker: Maker = make
     ) -> None:
-        self._config = config
+        self.config = config
         self._addresses = addresses
         self._begun = begun
         self._make = maker
@@ -178,12 +184,16 @@ class Processes(Host):
         """A new process."""
         process = self._spawn.Process(
             target=_process_main,
-            args=(name, self._config, self._addresses, epoch, self._begun, self._make),
+            args=(name, self.config, self._addresses, epoch, self._begun, self._make),
             name=f"mespot-{name}",
             daemon=True,
         )
         process.start()
         self._live[name] = process
+
+    def processes(self) -> dict[str, int]:
+        """As of now."""
+        return {name: int(process.pid) for name, process in self._live.copy().items()}
 
     def dead(self) -> list[str]:
         """Those whose process is gone."""

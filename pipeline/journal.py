@@ -81,6 +81,11 @@ class Journal:
         """The log's file."""
         return None if self._file is None else self._file.path
 
+    def limit(self, max_mb: float, max_days: float) -> None:
+        """Other limits of the log from now on."""
+        if self._file is not None:
+            self._file.limit(max_mb, max_days)
+
     def begin(self) -> None:
         """A new run: its number is never given again, its events may be."""
         if self._file is not None:

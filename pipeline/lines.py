@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import msgspec
 import zmq
 
 from pipeline import arrived, sockets
-from pipeline.messages import Command, Report
+from pipeline.messages import Command, Report, Setting
 from pipeline.sockets import NODES, Addresses, Socket
 from pipeline.wire import Wire, WireError, encode
 
@@ -49,6 +50,10 @@ class Lines:
     def command(self, kind: Literal["go", "stop"]) -> None:
         """A word to all nodes."""
         self._commands.send(msgspec.msgpack.encode(Command(kind)))
+
+    def reload(self, revision: int, settings: Mapping[str, Setting]) -> None:
+        """To all nodes: what holds from now on, by key."""
+        self._commands.send(msgspec.msgpack.encode(Command("reload", revision, dict(settings))))
 
     def tell(self, name: str, item: Wire) -> bool:
         """Put ``item`` into a node's inbox; False when there is no room or no node now."""

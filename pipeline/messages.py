@@ -66,9 +66,15 @@ class Report(msgspec.Struct, frozen=True):
     text: Text = ""
     exit_code: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
     payload: bytes = b""
+    revision: _Count = 0  # of the configuration that the node has heard
+
+
+Setting = bool | int | float | None  # the value of a key that can change within a run
 
 
 class Command(msgspec.Struct, frozen=True):
     """The supervisor's word to all nodes."""
 
-    kind: Literal["go", "stop"]
+    kind: Literal["go", "stop", "reload"]
+    revision: _Count = 0
+    settings: Annotated[dict[Name, Setting], msgspec.Meta(max_length=1000)] = {}  # by key

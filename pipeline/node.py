@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import zmq
 
-from pipeline import sockets
+from pipeline import arrived, sockets
 from pipeline.begun import Begun
 from pipeline.config import Config
 from pipeline.guard import Turned
-from pipeline.messages import Report
+from pipeline.messages import Command, Report
 from pipeline.parcels import Parcels
 from pipeline.redaction import redacted
+from pipeline.reload import overlaid
 from pipeline.routing import check_place
 from pipeline.sockets import Addresses, Socket
 from pipeline.wire import Wire, WireError, decode, encode
@@ -75,7 +76,7 @@ class Reporter:
         self._name = name
         self._epoch = epoch
         self._link = link
-        self._every_s = every_s
+        self.every_s = every_s
         self._last = time.monotonic()
         self._latencies: list[float] = []
         self._work: list[float] = []
@@ -83,6 +84,7 @@ class Reporter:
         self.received = 0
         self.sent = 0
         self.dropped: Counter[str] = Counter()
+        self.revision = 0  # of the configuration that was heard
         self.idle = False  # the last look into the inbox found nothing
 
     def item(self, stamp: Stamp | None, work_s: float) -> None:
@@ -94,7 +96,7 @@ class Reporter:
 
     def beat(self) -> None:
         """Report, when it is time to."""
-        if time.monotonic() - self._last >= self._every_s:
+        if time.monotonic() - self._last >= self.every_s:
             self.send("beat")
 
     def once(self, text: str) -> None:
@@ -118,6 +120,7 @@ class Reporter:
             text=redacted(text[:_LOOKED_AT])[:_LONGEST_TEXT],
             exit_code=exit_code,
             payload=payload,
+            revision=self.revision,
         )
         self._latencies, self._work = [], []
         self._last = time.monotonic()
@@ -153,6 +156,7 @@ class Node(ABC):
         if name in _AFTER:
             address = links.addresses[_AFTER[name]]
             self.outbox = self._own(sockets.push(links.context, address, self.queue))
+        self._commands = self._own(sockets.commands(links.context, links.addresses["commands"]))
         self._tap: Socket | None = None
         if config.tapped:
             self._tap = self._own(
@@ -175,7 +179,9 @@ class Node(ABC):
     def next_epoch(self) -> None:
         """Begin again after a death."""
         self.epoch += 1
+        heard = self.reporter.revision
         self.reporter = self._reporter()
+        self.reporter.revision = heard
 
     def check(self) -> None:
         """Beat, and leave when told to."""
@@ -183,7 +189,37 @@ class Node(ABC):
             raise Abandoned
         if self.name == "publish" or self.links.parcels is None:  # of threads, one counts for all
             self._count_turned()
+        self.hear()
         self.reporter.beat()
+
+    def hear(self, wait_ms: int = 0) -> None:
+        """Obey what the supervisor has said; wait for a word of its where asked to."""
+        if wait_ms:
+            self._commands.poll(wait_ms)
+        with contextlib.suppress(zmq.Again):
+            while True:
+                try:
+                    command = arrived.command(self._commands.recv_multipart(zmq.NOBLOCK))
+                except WireError:
+                    self.reporter.dropped["malformed"] += 1
+                    continue
+                self.obey(command)
+
+    def obey(self, command: Command) -> None:
+        """Do as the supervisor says."""
+        if command.kind != "reload" or command.revision <= self.reporter.revision:
+            return
+        try:
+            self.config = overlaid(self.config, command.settings)
+        except ValueError:
+            self.reporter.dropped["malformed"] += 1
+            return
+        self.reporter.revision = command.revision
+        self.reloaded()
+
+    def reloaded(self) -> None:
+        """``config`` has changed: pass on what is not looked up when it is needed."""
+        self.reporter.every_s = self.config.graph.heartbeat_s
 
     def _count_turned(self) -> None:
         refused, note = self._turned.take()

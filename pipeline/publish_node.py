@@ -172,6 +172,13 @@ class PublishNode(Node):
         if not self._server.is_alive():
             raise RuntimeError("the replay thread is gone")
 
+    def reloaded(self) -> None:
+        """The next beat comes now, so that a shorter interval holds at once."""
+        super().reloaded()
+        self._beat_at = 0.0
+        if self._journal is not None:
+            self._journal.limit(self.config.log.max_mb, self.config.log.max_days)
+
     def _keep_clips(self, ended: bool) -> None:
         clips = self.links.clips
         if clips is not None:

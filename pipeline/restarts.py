@@ -23,7 +23,7 @@ class Restarts:
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+        self.most = most
         self._clock = clock
         self._deaths: deque[tuple[float, str]] = deque()
         self._due: dict[str, float] = {}
@@ -48,7 +48,7 @@ class Restarts:
     @property
     def too_many(self) -> bool:
         """Whether the run should end."""
-        return self.recent >= self._most
+        return self.recent >= self.most
 
     def due(self) -> list[str]:
         """Nodes to be started now."""

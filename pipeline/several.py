@@ -32,28 +32,49 @@ _FIRST_S, _MOST_S = 1.0, 60.0  # between two lives of a camera's graph
 _STEADY_S = 300.0  # a life of this length, and the waits begin anew
 
 
-@dataclass
+@dataclass(eq=False)
 class Camera:
     """One camera of several.
 
     Attributes:
-        summary: once its run is over.
-        error: why its last life ended, if not as it should.
+        config: of the life that runs, or ran last.
+        wanted: of the next one; None: there shall be none.
+        summary: of the last life.
+        error: why it ended, if not as it should.
         lives: how often its graph was started.
     """
 
     config: Config
+    wanted: Config | None
+    at_start: bool  # somebody is there to mend it
     scoring: Endpoint | None = None
     graph: Graph | None = None
     summary: Summary | None = None
     error: UserError | None = None
     lives: int = 0
-    over: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+    woken: threading.Event = field(default_factory=threading.Event)  # from between two lives
 
     @property
     def name(self) -> str:
         """The stream's."""
         return self.config.capture.name
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no other life."""
+        return self.thread is not None and not self.thread.is_alive()
+
+    def end(self) -> None:
+        """Let the life that runs be the last."""
+        self.wanted = None
+        self.drain()
+
+    def drain(self) -> None:
+        """End the life that runs."""
+        self.woken.set()
+        if self.graph is not None:
+            self.graph.stop()
 
 
 class Several:
@@ -77,21 +98,23 @@ class Several:
         note: Callable[[str], None] = lambda text: None,
         first_s: float = _FIRST_S,
     ) -> None:
-        self.cameras = [Camera(config) for config in configs]
+        self.cameras = [Camera(config, config, at_start=True) for config in configs]
         self.servers: list[ScoreServer] = []
+        self._shared: dict[str, Endpoint] = {}
         self._watcher = watcher
         self._note = note
         self._first_s = first_s
-        self._stopping = threading.Event()
+        self._stopping = False
         self._stops = 0
+        self._stack = contextlib.ExitStack()
+        self._changes, self._sharing = threading.Lock(), threading.Lock()
         self._reports, self._messages = threading.Lock(), threading.Lock()
 
     def stop(self) -> None:
         """Ask every camera for a drain."""
-        self._stopping.set()
-        for camera in self.cameras:
-            if camera.graph is not None:
-                camera.graph.stop()
+        self._stopping = True
+        for camera in list(self.cameras):
+            camera.end()
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """First signal drains, the second stops at once."""
@@ -100,6 +123,40 @@ class Several:
         if self._stops > 1:
             os._exit(128 + number)
         self.stop()
+
+    def reload(self, wanted: Sequence[Config]) -> str:
+        """Take what has changed: cameras that come, go, or begin again with other settings.
+
+        What can change within a run does (``pipeline.reload``); a camera whose other settings
+        have changed is begun again, and the others do not notice.
+        """
+        with self._changes:
+            if self._stopping:
+                return "the run is ending"
+            names = {config.capture.name: config for config in wanted}
+            known = {camera.name: camera for camera in self.cameras if not camera.over}
+            said = [self._changed(known[name], names.get(name)) for name in known]
+            for name in names.keys() - known.keys():
+                self.cameras = [camera for camera in self.cameras if camera.name != name]
+                camera = Camera(names[name], names[name], at_start=False)
+                self.cameras.append(camera)
+                self._begin(camera)
+                said.append(f"{name}: begun")
+        return "; ".join(filter(None, said)) or "nothing has changed"
+
+    def _changed(self, camera: Camera, config: Config | None) -> str:
+        if config is None:
+            camera.end()
+            return f"{camera.name}: ended"
+        if camera.graph is None or camera.wanted is None:
+            return ""  # it has not begun, or is about to end
+        done = camera.graph.reload(config)
+        if done.restart:
+            camera.wanted = config
+            camera.drain()
+            return f"{camera.name}: begun again for {', '.join(done.restart)}"
+        camera.config = camera.wanted = config
+        return f"{camera.name}: {done}" if done.applied else ""
 
     def run(self) -> dict[str, Summary]:
         """Run until every source has ended or ``stop`` is called; summaries by camera.
@@ -110,35 +167,35 @@ class Several:
         import cv2  # noqa: F401  not fit for several threads that import it at once
 
         settle()
-        with contextlib.ExitStack() as stack:
-            self._share(stack)
-            threads = [
-                threading.Thread(target=self._keep, args=(camera,), name=camera.name, daemon=True)
-                for camera in self.cameras
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():  # signals are handled between two waits
-                    thread.join(_POLL_S)
+        with self._stack:
+            with self._changes:
+                for camera in self.cameras:
+                    self._begin(camera)
+            while not all(camera.over for camera in self.cameras):
+                time.sleep(_POLL_S)  # signals are handled between two naps
         for camera in self.cameras:
             if camera.error is not None:
                 raise camera.error
         return {c.name: c.summary for c in self.cameras if c.summary is not None}
 
-    def _share(self, stack: contextlib.ExitStack) -> None:
+    def _begin(self, camera: Camera) -> None:
+        camera.thread = threading.Thread(
+            target=self._keep, args=(camera,), name=camera.name, daemon=True
+        )
+        camera.thread.start()
+
+    def _share(self, config: Config) -> Endpoint | None:
         """One set of recognisers for all cameras that want the same."""
-        shared: dict[str, Endpoint] = {}
-        for camera in self.cameras:
-            config = camera.config
-            if not recognisers(config):
-                continue
-            key = f"{recognisers(config)} {config.classify} {config.require_gpu}"
-            if key not in shared:
-                shared[key] = stack.enter_context(private_endpoint())
-                server = ScoreServer(shared[key], functools.partial(_loaded, config))
-                self.servers.append(stack.enter_context(server))
-            camera.scoring = shared[key]
+        paths = recognisers(config)
+        if not paths:
+            return None
+        key = f"{paths} {config.classify} {config.require_gpu}"
+        with self._sharing:
+            if key not in self._shared:
+                self._shared[key] = self._stack.enter_context(private_endpoint())
+                server = ScoreServer(self._shared[key], functools.partial(_loaded, config))
+                self.servers.append(self._stack.enter_context(server))
+            return self._shared[key]
 
     def _keep(self, camera: Camera) -> None:
         try:
@@ -146,34 +203,39 @@ class Several:
         except Exception as error:  # noqa: BLE001  a thread's last word would be a traceback
             camera.error = UserError(f"{camera.name}: {type(error).__name__}: {error}")
             self.stop()
-        finally:
-            camera.over.set()
 
     def _lives(self, camera: Camera) -> None:
         wait_s, ran = self._first_s, False
-        while not self._stopping.is_set():
-            camera.error = None
+        while (config := camera.wanted) is not None and not self._stopping:
+            camera.config, camera.error = config, None
+            camera.woken.clear()
+            camera.scoring = self._share(config)
             graph = camera.graph = Graph(
-                camera.config, self._on_report, hear=self._hear, scoring=camera.scoring
+                config, self._on_report, hear=self._hear, scoring=camera.scoring
             )
             camera.lives += 1
-            begin = time.monotonic()
-            if self._stopping.is_set():
+            if camera.wanted is None:
                 return
+            begin = time.monotonic()
             try:
                 camera.summary = graph.run()
-                return
+                if camera.wanted is camera.config:
+                    return
+                continue
             except UserError as error:
                 camera.error = _named(error, camera.name)
             ran = ran or graph.nodes["capture"].total_received > 0
-            if not ran:
+            if not ran and camera.at_start:
                 self.stop()
-            if not ran or not is_live(camera.config.source) or self._stopping.is_set():
+            if camera.wanted is None:
+                return
+            if not is_live(config.source):
+                self._note(str(camera.error))
                 return
             if time.monotonic() - begin > _STEADY_S:
                 wait_s = self._first_s
             self._note(f"{camera.error}; again in {wait_s:g} s")
-            self._stopping.wait(wait_s)
+            camera.woken.wait(wait_s)
             wait_s = min(2 * wait_s, _MOST_S)
 
     def _on_report(self, report: Report, graph: Graph) -> None:

@@ -22,6 +22,7 @@ class NodeState:
     received: int = 0
     sent: int = 0
     idle: int = 0  # reports in a row that found nothing waiting
+    revision: int = 0  # of the configuration that it has heard
     caused: int = 0  # frames of a live source that were dropped because this node was too slow
     detail: str = ""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -36,6 +37,7 @@ class NodeState:
         if report.epoch != self.epoch:
             return
         self.received, self.sent = report.received, report.sent
+        self.revision = report.revision
         if report.kind == "beat":
             self.idle = self.idle + 1 if report.idle else 0
         self.dropped = Counter(report.dropped)
@@ -48,7 +50,7 @@ class NodeState:
         self.past["\0received"] += self.received
         self.epoch = epoch
         self.ready = False
-        self.received = self.sent = self.idle = 0
+        self.received = self.sent = self.idle = self.revision = 0
         self.dropped = Counter()
         self.heard = time.monotonic()
 

@@ -254,6 +254,11 @@ class Lasting:
         enough = self._duration_s is not None and self._timeline.elapsed_s >= self._duration_s
         return enough or self._stopped.is_set()
 
+    def seek(self, reconnect: bool, first_s: float, most_s: float, give_up_s: float | None) -> None:
+        """Seek the camera otherwise from now on; as at the beginning."""
+        self._reconnect, self._give_up_s = reconnect, give_up_s
+        self._backoff.first_s, self._backoff.most_s = first_s, most_s
+
     def interrupt(self) -> None:
         """Make ``steps`` end soon."""
         self._stopped.set()

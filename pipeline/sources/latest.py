@@ -122,9 +122,9 @@ class Latest:
         return not self._thread.is_alive()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watch:
-    """How a live camera is watched.
+    """How a live camera is watched; the same for all its connections, and may change.
 
     Attributes:
         read_timeout_s: a camera without a frame for so long is lost.

@@ -98,7 +98,13 @@ REPORTS = [
     Report("publish", 1, "published", payload=PUBLISHED[0][1]),
     Report("capture", 0, "fatal", text="no such file", exit_code=4),
 ]
-COMMANDS = [Command("go"), Command("stop")]
+COMMANDS = [
+    Command("go"),
+    Command("stop"),
+    Command(
+        "reload", 2, {"publish.beat_s": 0.5, "publish.curves": True, "capture.give_up_s": None}
+    ),
+]
 
 
 def wire(item: Wire) -> list[bytes]:

@@ -62,7 +62,7 @@ class Life:
     def __init__(self, config: Config, label: str = "life") -> None:
         pipeline.publish_node.prototypes = lambda config: _Set  # type: ignore[assignment]
         self.context: zmq.Context[Any] = zmq.Context()
-        names = ("reports", "publish")
+        names = ("reports", "publish", "commands")
         self.addresses = Addresses({name: f"inproc://{label}-{name}" for name in names})
         self.reports = sockets.pull(self.context, self.addresses["reports"], 100_000)
         self.links = Links(self.addresses, self.context, parcels=Parcels())

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,6 +151,60 @@ def test_a_cameras_graph_that_dies_is_begun_again_and_the_others_go_on(
     assert Counter(Dying.lives) == {"cam0": 1, "cam1": 3}
     waits = ["0.01", "0.02"]
     assert notes == [f"cam1: motion: hangs; again in {wait} s" for wait in waits]
+
+
+@pytest.mark.slow
+def test_a_reload_adds_ends_and_changes_cameras_and_leaves_the_others_alone(
+    tmp_path: Path,
+) -> None:
+    def cameras(**more: str) -> list[Config]:
+        tables = [
+            f'name = "{name}"\nsource = "synthetic:duration=600"\nfps = 30\n{own}'
+            for name, own in more.items()
+        ]
+        return load_cameras(written(tmp_path, *tables, shared="model = []\n" + SPOT))
+
+    notes: list[str] = []
+    several = Several(cameras(same="", goes="", other="", beats=""), Watcher(), notes.append)
+    ended: list[dict[str, Summary]] = []
+    thread = threading.Thread(target=lambda: ended.append(several.run()))
+    thread.start()
+
+    def frames(name: str, life: int) -> bool:
+        (camera,) = (one for one in several.cameras if one.name == name)
+        graph = camera.graph
+        there = graph is not None and graph.nodes["capture"].total_received > 5
+        return there and camera.lives == life
+
+    try:
+        _until(lambda: all(frames(name, 1) for name in ("same", "goes", "other", "beats")))
+        new = cameras(same="", other="faces = 2", beats="[camera.publish]\nbeat_s = 3", new="")
+        said = several.reload(new)
+        assert sorted(said.split("; ")) == [
+            "beats: applied publish.beat_s",
+            "goes: ended",
+            "new: begun",
+            "other: begun again for faces",
+        ]
+        _until(lambda: frames("other", 2) and frames("new", 1))
+        by_name = {camera.name: camera for camera in several.cameras}
+        _until(lambda: by_name["goes"].over)
+        assert not by_name["same"].over and by_name["same"].lives == 1
+        assert by_name["other"].graph is not None and by_name["other"].graph.config.faces == 2
+        assert several.reload(new) == "nothing has changed"
+    finally:
+        several.stop()
+        thread.join(60)
+    assert sorted(ended[0]) == ["beats", "goes", "new", "other", "same"]
+    assert notes == []
+    assert several.reload(new) == "the run is ending"
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
