@@ -111,6 +111,10 @@ def live(
         bool,
         typer.Option("--lsl", help="Offer events and curves as LabStreamingLayer streams."),
     ] = False,
+    dashboard: Annotated[
+        bool,
+        typer.Option("--dashboard", help="Serve a page to look on, at http://127.0.0.1:8765."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
@@ -138,6 +142,7 @@ def live(
         spot=None if calibrate is None else {"calibrate_s": calibrate},
         security=None if insecure is None else {"insecure": insecure},
         lsl={"enabled": True} if lsl else None,
+        dashboard={"enabled": True} if dashboard else None,
     )
     if source is not None and holds_secret(source):
         typer.echo(_SEEN, err=True)
@@ -164,6 +169,12 @@ def _watchers(settings: Config) -> Iterator[Watcher]:
         from pipeline.lsl import LslBridge
 
         yield LslBridge(settings, lambda text: typer.echo(f"mespot: {text}", err=True))
+    if settings.dashboard.enabled:
+        from pipeline.dashboard.page import Dashboard
+
+        page = Dashboard(settings.dashboard)
+        typer.echo(f"dashboard on {page.address}")
+        yield page
 
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
