@@ -37,6 +37,7 @@ FLOW_UNIT = 0.1  # px of the crop
 _QUALITY = 78
 _CROP_QUALITY = 85
 _CURVES_PER_S = 40.0
+_CURVES_AT_ONCE = 60  # of a recording that comes in bursts, or a machine that is late
 
 
 def sight(name: str, config: Config, stage: Stage, tap: Tap) -> Sight | None:
@@ -58,11 +59,15 @@ class Pace:
 
     Args:
         rate: 1/s.
+        burst: so many at once, when there were none before.
         clock: monotonic, s.
     """
 
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rate: float, burst: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._step = 1.0 / rate
+        self._credit = (burst - 1) * self._step
         self._clock = clock
         self._next = 0.0
 
@@ -71,7 +76,7 @@ class Pace:
         now = self._clock()
         if now < self._next:
             return False
-        self._next = max(self._next + self._step, now)
+        self._next = max(self._next, now - self._credit) + self._step
         return True
 
 
@@ -178,7 +183,7 @@ class SpotSight:
         lanes = np.array([rises[rows].max(initial=0.0) for rows in self._of])
         if len(self._faces) > 100:
             self._faces.clear()
-        pace, held = self._faces.get(face, (Pace(_CURVES_PER_S), lanes))
+        pace, held = self._faces.get(face, (Pace(_CURVES_PER_S, _CURVES_AT_ONCE), lanes))
         highest = np.maximum(held, lanes)
         if not pace.due():
             self._faces[face] = pace, highest
