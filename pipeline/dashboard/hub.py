@@ -109,7 +109,7 @@ class Hub:
         if clients:
             text = _text({"t": "rises", "s": camera.name, "rises": [rises]})
             for client in clients:
-                client.put(text)
+                client.curves(text)
 
     def _published(self, kind: str, camera: Camera, body: bytes) -> None:
         if kind == "event":
@@ -178,9 +178,8 @@ class Hub:
                 return
             rises, blinks = list(camera.rises), list(camera.blinks)
             client.watched = stream
-            client.put(
-                _text({"t": "rises", "s": stream, "rises": rises, "blinks": blinks, "anew": True})
-            )
+            told = {"t": "rises", "s": stream, "rises": rises, "blinks": blinks, "anew": True}
+            client.curves(_text(told), anew=True)
 
     def leave(self, client: Outbox) -> None:
         """A browser is gone."""

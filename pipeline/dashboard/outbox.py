@@ -9,6 +9,7 @@ from collections import deque
 Payload = str | bytes
 
 _MOST = 1000  # messages that each count; a browser that lags by more misses the oldest
+_MOST_CURVES = 600  # frames
 
 
 class Outbox:
@@ -25,6 +26,7 @@ class Outbox:
         self._told = False
         self._newest: dict[str, Payload] = {}
         self._queue: deque[Payload] = deque(maxlen=_MOST)
+        self._curves: deque[Payload] = deque(maxlen=_MOST_CURVES)
         self.watched = ""  # the stream whose pictures and curves are wanted
 
     def put(self, payload: Payload, newest: str = "") -> None:
@@ -34,6 +36,18 @@ class Outbox:
                 self._newest[newest] = payload
             else:
                 self._queue.append(payload)
+        self._wake()
+
+    def curves(self, payload: Payload, anew: bool = False) -> None:
+        """Take curves, which displace no event; ``anew``: those that wait are void."""
+        with self._lock:
+            if anew:
+                self._curves.clear()
+            self._curves.append(payload)
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
             if self._told:
                 return
             self._told = True
@@ -46,8 +60,9 @@ class Outbox:
         """All that waits, as soon as there is something."""
         await self._ready.wait()
         with self._lock:
-            found = [*self._queue, *self._newest.values()]
+            found = [*self._queue, *self._curves, *self._newest.values()]
             self._queue.clear()
+            self._curves.clear()
             self._newest.clear()
             self._told = False
             self._ready.clear()
