@@ -161,7 +161,8 @@ export class Curves {
             grid: { stroke: colour("--faint"), width: 1 },
             ticks: { show: false },
             size: 26,
-            space: 70,
+            space: 60,
+            incrs: [1, 2, 5, 10, 20],
             values: (u, splits) => splits.map((s) => (s < 0 ? "" : sourceTime(s, 0))),
           },
           {
