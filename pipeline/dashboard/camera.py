@@ -136,9 +136,11 @@ class Camera:
 
     # ------------------------------------------------------------ messages
 
-    def event(self, message: EventMessage) -> None:
-        """An event in one of its phases."""
+    def event(self, message: EventMessage) -> EventMessage:
+        """An event in one of its phases; as it is shown: an update is as late as its final was."""
         record = self.records.get(message.id)
+        if record is not None and message.phase == "update":
+            message = msgspec.structs.replace(message, delays=record.message.delays)
         if record is None:
             record = self.records[message.id] = Record(message)
             while len(self.records) > _MOST_EVENTS:
@@ -150,6 +152,7 @@ class Camera:
             first, _ = _span(message)
             record.rises = [r for r in self.rises if r.face == message.face and r.pts >= first]
             self._following.append(record)
+        return message
 
     def crops(self, ident: str, crops: dict[str, bytes]) -> None:
         """Crops come before their event, or just after it."""

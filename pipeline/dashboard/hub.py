@@ -115,7 +115,7 @@ class Hub:
         if kind == "event":
             event = msgspec.msgpack.decode(body, type=EventMessage)
             with self._lock:
-                camera.event(event)
+                event = camera.event(event)
             self._tell({"t": "event", "s": camera.name, "event": event})
         elif kind == "blink":
             blink = msgspec.msgpack.decode(body, type=BlinkMessage)

@@ -13,7 +13,7 @@ from pipeline.dashboard.account import account_of
 from pipeline.dashboard.camera import KEPT_S
 from pipeline.dashboard.hub import Hub
 from pipeline.dashboard.outbox import Outbox, Payload
-from pipeline.schema import EventMessage
+from pipeline.schema import Delays, EventMessage
 from stages.items import Veto
 from tests.pipeline.dashboard.feed import Feed, settings
 
@@ -148,8 +148,10 @@ def test_an_open_announcement_is_not_called_withdrawn(feed: Feed) -> None:
 def test_an_update_keeps_the_crops_of_its_final(feed: Feed) -> None:
     feed.crops("one")
     feed.event(ident="one")
-    event = feed.event("update", ident="one")
-    assert len(_account(feed, event)["crops"]) == 6
+    event = feed.event("update", ident="one", delays=Delays(0.3, 900.0))
+    account = _account(feed, event)
+    assert len(account["crops"]) == 6
+    assert account["delays"]["processing_ms"] == 12.5  # the event was there that early
 
 
 def test_crops_that_come_late_are_taken(feed: Feed) -> None:
