@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from models.synthesis import SyntheticFace, demo_scene
 from pipeline.build import build, prototypes
 from pipeline.config import Config, load
 from pipeline.dashboard.sights import CELL, FaceSight, Pace, sight
+from pipeline.stage_nodes import StageNode
 from stages.items import Curves, Evidence, Frame, Interval, Stamp
 
 FPS = 30.0
@@ -160,3 +162,15 @@ def test_a_small_picture_is_not_enlarged() -> None:
     image = np.zeros((100, 160), np.uint8)
     FaceSight(60, 640, tap)(Frame(Stamp("cam", 0, 0.0, 0, 0), image), [])
     assert tap[0][1][0]["width"] == 160 and tap[0][1][0]["faces"] == []
+
+
+def test_a_sight_that_fails_does_not_end_the_node() -> None:
+    def fails(item: Any, outputs: Any) -> None:
+        raise ValueError("no such picture")
+
+    notes: list[str] = []
+    node = StageNode.__new__(StageNode)
+    node._sight = fails
+    node.reporter = SimpleNamespace(once=notes.append)  # type: ignore[assignment]
+    node._show(None, [])  # type: ignore[arg-type]
+    assert notes == ["nothing to see: ValueError: no such picture"]
