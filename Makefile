@@ -1,4 +1,4 @@
-# make setup: the runtime in .venv; make demo: run the synthetic camera; make test: every test
+# make setup: the runtime in .venv; make demo: the synthetic camera and its page; make test: every test
 # make recognisers: the shipped recognisers anew, from synthetic faces (an hour)
 # make bench: every claim measured, docs/performance.md rewritten
 # make soak: ten minutes of faults of all kinds, for a nightly run; every event accounted for
@@ -14,17 +14,17 @@ setup: .venv/.runtime
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 	  || { echo "mespot needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(ORT)]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(ORT),page]'
 	touch $@
 
 dev: .venv/.dev
 
 .venv/.dev: .venv/.runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(ORT),dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(ORT),page,dev]'
 	touch $@
 
 demo: setup
-	$(BIN)/python run_live.py synthetic: --duration 20
+	$(BIN)/python run_live.py synthetic: --duration 60 --dashboard
 
 test: dev
 	$(BIN)/pytest

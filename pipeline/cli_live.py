@@ -128,6 +128,10 @@ def live(
             show_default="text",
         ),
     ] = None,
+    dashboard: Annotated[
+        bool,
+        typer.Option("--dashboard", help="Serve a page to look on, at http://127.0.0.1:8765."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and warnings.")] = False,
 ) -> None:
@@ -158,6 +162,7 @@ def live(
         lsl={"enabled": True} if lsl else None,
         metrics={"enabled": True} if metrics else None,
         console=None if log_format is None else {"format": log_format},
+        dashboard={"enabled": True} if dashboard else None,
     )
     cameras = again()
     screen = _screen(cameras, quiet, verbose)
@@ -248,6 +253,12 @@ def _watchers(cameras: Sequence[Config], screen: Screen | JsonScreen) -> Iterato
 
         names = [stream_of(camera.source, camera.capture.name) for camera in cameras]
         yield MetricsWatcher(settings, functools.partial(screen.say, "metrics"), screen.note, names)
+    if settings.dashboard.enabled:
+        from pipeline.dashboard.page import Dashboard
+
+        page = Dashboard(settings.dashboard)
+        screen.say("dashboard", f"dashboard on {page.address}")
+        yield page
 
 
 door = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -6,6 +6,7 @@ underscore: ``MESPOT_SPOT__SEARCH_S``), then the TOML file, then the defaults.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -181,6 +182,33 @@ class ConsoleConfig(_Section):
     format: Literal["text", "json"] = Field("text", description="json: an object a line")
 
 
+class DashboardConfig(_Section):
+    """The page."""
+
+    enabled: bool = Field(False, description="serve the page")
+    host: str = Field("127.0.0.1", min_length=1, description="address of the page")
+    port: int = Field(8765, ge=0, le=65535, description="its port; 0 takes a free one")
+    token: SecretStr | None = Field(
+        None, description="what a browser must know; needed where others reach the page"
+    )
+    images: bool | None = Field(None, description="show pictures; default: on loopback alone")
+    fps: float = Field(12.0, gt=0, le=60, description="most pictures a second")
+    width: int = Field(640, ge=64, le=1920, description="most px of a picture's width")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone reaches the page."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False  # a name may mean anything
+
+    @property
+    def pictures(self) -> bool:
+        """Whether pictures leave their nodes."""
+        return self.enabled and (self.loopback if self.images is None else self.images)
+
+
 class GraphConfig(_Section):
     """Queues and supervision."""
 
@@ -278,6 +306,7 @@ class Config(BaseSettings):
     lsl: LslConfig = LslConfig()  # type: ignore[call-arg]
     metrics: MetricsConfig = MetricsConfig()  # type: ignore[call-arg]
     console: ConsoleConfig = ConsoleConfig()  # type: ignore[call-arg]
+    dashboard: DashboardConfig = DashboardConfig()  # type: ignore[call-arg]
     graph: GraphConfig = GraphConfig()  # type: ignore[call-arg]
     security: SecurityConfig = SecurityConfig()  # type: ignore[call-arg]
     clips: ClipsConfig = ClipsConfig()  # type: ignore[call-arg]
@@ -335,7 +364,7 @@ class Config(BaseSettings):
     @property
     def tapped(self) -> bool:
         """Whether this process listens to the run's own messages (``pipeline.tap``)."""
-        return self.lsl.enabled
+        return self.lsl.enabled or self.dashboard.enabled
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():

@@ -44,6 +44,10 @@ class _Watched:
         self._inner = inner
         self._window: Window | None = None
 
+    @property
+    def rises(self) -> tuple[float, Array] | None:
+        return self._inner.rises
+
     def push(self, time: float, column: Column, shut: bool) -> list[Update]:
         if self._window is None:
             self._window = Window(self._recorder.face, column.reference)

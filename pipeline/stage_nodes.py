@@ -10,6 +10,7 @@ import zmq
 from pipeline import routing, sockets
 from pipeline.build import build
 from pipeline.config import Config
+from pipeline.dashboard.sights import Sight, sight
 from pipeline.messages import End, Restarted, Sync
 from pipeline.node import POLL_MS, Links, Node, stamp_of
 from pipeline.routing import step
@@ -29,6 +30,7 @@ class StageNode(Node):
         super().__init__(name, config, links, epoch)
         self._failures = 0
         self._newest: Stamp | None = None
+        self._sight: Sight | None = None
 
     def run(self) -> None:
         """Build the stage, then items in, items out, until the end."""
@@ -39,6 +41,7 @@ class StageNode(Node):
     def begin(self) -> None:
         """Build the stage and say so."""
         self.stage = self.built()
+        self._sight = sight(self.name, self.config, self.stage, self.tap)
         self.reporter.send("ready", text=self._detail())
         if self.epoch:
             self.send(Restarted(self.links.begun.stream, self.name))
@@ -87,6 +90,16 @@ class StageNode(Node):
         if isinstance(item, routing.ACCEPTS[self.name]):
             self.reporter.item(stamp_of(item), time.perf_counter() - begin)
         self.deliver(outputs)
+        self._show(item, outputs)
+
+    def _show(self, item: Wire, outputs: list[Wire]) -> None:
+        """What the page is to see of it, when it is on its way."""
+        if self._sight is None:
+            return
+        try:
+            self._sight(item, outputs)
+        except Exception as error:  # noqa: BLE001  whoever looks on must not end the run
+            self.reporter.once(f"nothing to see: {type(error).__name__}: {error}")
 
     def outputs(self, item: Wire) -> list[Wire]:
         """What ``item`` makes the stage give."""

@@ -110,6 +110,20 @@ class Candidates:
         seen = self._curves[start : i + 1, of]
         return float((seen[-1] - seen[:-1].min(axis=0)).max())
 
+    def rises(self, i: int, after: int) -> Array:
+        """How far each curve stands at ``i`` above its lowest of the search before, in theta (V,).
+
+        ``i`` was the last followed; ``after`` as there.
+        """
+        searched = self._frames.times[:i].searchsorted(
+            self._frames.times[i] - self._search_s - _TICK
+        )
+        low = max(after, int(searched), self._first)
+        if low >= i:
+            return np.zeros(len(self.risen))
+        above = self._curves[i] - self._curves[low:i].min(axis=0)
+        return np.asarray(above.clip(min=0.0) / self._rules[0])
+
     def _draw(self, i: int, filters: Filters, low: int) -> None:
         """Draw the curves up to ``i``, with these filters since the first frame that counts."""
         while len(self._curves) < len(self._frames.times):

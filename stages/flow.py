@@ -49,6 +49,7 @@ class WindowFlow:
         )
         self.shape = (inner[1], inner[0], 2)  # of the flow
         self._referenced = False
+        self._last: Floats | None = None
 
     @property
     def scale(self) -> float:
@@ -64,6 +65,12 @@ class WindowFlow:
         check(grey, self._full[::-1])
         self._engine.set_reference(grey)
         self._referenced = True
+        self._last = None
+
+    @property
+    def last(self) -> Floats | None:
+        """What ``flow`` gave last against this reference, to be looked at only."""
+        return self._last
 
     def flow(self, grey: Grey) -> Floats:
         """Flow to ``grey`` (h, w) uint8: ``shape`` float32, px of the full-size crop.
@@ -76,4 +83,5 @@ class WindowFlow:
         if not self._referenced:
             raise ValueError("set_reference comes before flow")
         check(grey, self._full[::-1])
-        return self._engine.flow(grey)
+        self._last = self._engine.flow(grey)
+        return self._last

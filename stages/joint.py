@@ -103,6 +103,17 @@ class JointSpotter:
         """Source times (n,) and low-passed projections (n, K) of the frames judged so far."""
         return self._frames.times[: self._n].copy(), self._frames.x[: self._n].copy()
 
+    @property
+    def rises(self) -> tuple[float, Array] | None:
+        """Source time of the frame judged last, and how far each curve has risen, in theta (V,).
+
+        Above its lowest point of the ``search_s`` before; the curves are the model's detectors.
+        """
+        if self._n < 2:
+            return None
+        newest = self._n - 1
+        return float(self._frames.times[newest]), self._candidates.rises(newest, self._after)
+
     def warm_up(self) -> None:
         """Compile what explains a movement and what learns the noise."""
         filters, movement = self._memory.noise.filters, self._model.responses[0]

@@ -63,6 +63,11 @@ class _Flows:
         self.eye.set_reference(held.eye)
         self.mouth.set_reference(held.mouth)
 
+    @property
+    def last(self) -> tuple[Floats, Floats] | None:
+        eye, mouth = self.eye.last, self.mouth.last
+        return None if eye is None or mouth is None else (eye, mouth)
+
 
 class _Paper:
     """Matching indices of full-size prototypes (eq. 22)."""
@@ -141,6 +146,10 @@ class _Engine:
     def column(self, reference: int, held: _Held) -> Column:
         return self._match.column(reference, held)
 
+    @property
+    def last(self) -> tuple[Floats, Floats] | None:
+        return self._flows.last
+
 
 @dataclass
 class _Window:
@@ -212,6 +221,17 @@ class MotionStage:
         self._free: list[_Engine] = []
         self._newest: _Engine | None = None
         self._ending = False
+
+    def flow_of(self, face: int) -> tuple[Floats, Floats] | None:
+        """The newest flow of the eye and the mouth region against the window's reference.
+
+        (h, w, 2) each, at the preset's size, px of the crop; the next item overwrites them. None
+        without a window, and at its reference.
+        """
+        state = self._faces.get(face)
+        if state is None or state.current is None or state.current.reference is None:
+            return None
+        return state.current.engine.last
 
     def process(self, item: Face | FaceState | Stride) -> Iterable[Curves | WindowEnd | Blink]:
         """Columns for one face, or the consequence of a stride or a lost face."""

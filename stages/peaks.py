@@ -714,6 +714,19 @@ class StreamingSpotter:
         self._track.take(time, column)
         return self._settle(closing=False) if self._track.judge(closing=False) else []
 
+    @property
+    def rises(self) -> tuple[float, Array] | None:
+        """Source time of the point judged last, and how far each curve has risen, in theta (V,).
+
+        Above its lowest point of the ``search_s`` before (eq. 24's first half).
+        """
+        track = self._track
+        i = track.known - 1
+        if i < 1:
+            return None
+        lowest = track.smoothed[track.left[i] : i + 1].min(axis=0)
+        return float(track.times[i]), (track.smoothed[i] - lowest) / track.thetas
+
     def close(self) -> list[Update]:
         """The window ends here: everything still open becomes final."""
         self._demand_open()

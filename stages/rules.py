@@ -23,6 +23,11 @@ from stages.peaks import (
 class WindowSpotter(Protocol):
     """Spots in one window; every announcement is closed by one final or retraction."""
 
+    @property
+    def rises(self) -> tuple[float, Array] | None:
+        """Source time of the newest frame judged, and how far each curve has risen, in theta."""
+        ...
+
     def push(self, time: float, column: Column, shut: bool) -> list[Update]:
         """Take the next column, at ``time`` seconds."""
         ...
@@ -57,6 +62,10 @@ class Rules(Protocol):
 class _PaperSpotter:
     def __init__(self, spotter: StreamingSpotter) -> None:
         self._spotter = spotter
+
+    @property
+    def rises(self) -> tuple[float, Array] | None:
+        return self._spotter.rises
 
     def push(self, time: float, column: Column, shut: bool) -> list[Update]:
         return self._spotter.push(time, column.values)
@@ -105,6 +114,11 @@ class JointWindowSpotter:
 
     def __init__(self, spotter: JointSpotter) -> None:
         self._spotter = spotter
+
+    @property
+    def rises(self) -> tuple[float, Array] | None:
+        """As ``JointSpotter.rises``."""
+        return self._spotter.rises
 
     @property
     def judged(self) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from stages.items import (
     AUInterval,
@@ -156,6 +157,11 @@ class SpotStage:
         raise TypeError(
             f"spotting takes Curves, WindowEnd and FaceState, not {type(item).__name__}"
         )
+
+    def rises(self, stream: str, face: int) -> tuple[float, npt.NDArray[np.float64]] | None:
+        """How far the curves of a face have risen in its window (``stages.rules``)."""
+        known = self._faces.get((stream, face))
+        return None if known is None or known.current is None else known.current.spotter.rises
 
     def flush(self) -> Iterable[Interval | Stride]:
         """Close every window, as at the end of the source."""

@@ -82,3 +82,13 @@ def test_wrong_use_is_refused() -> None:
         WindowFlow((280, 240), "quick")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="even size"):
         WindowFlow((281, 240), "fast")
+
+
+def test_the_last_flow_is_of_this_reference() -> None:
+    a = _texture((240, 280))
+    flow = _flow("fast", a)
+    assert flow.last is None
+    found = flow.flow(_moved(a, 2.0, 0.0))
+    assert flow.last is found
+    flow.set_reference(a)
+    assert flow.last is None

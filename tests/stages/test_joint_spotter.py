@@ -307,3 +307,18 @@ def test_an_announcement_that_turns_out_to_be_a_blink_is_withdrawn() -> None:
     assert announced(updates)
     assert "blink" in {r.reason for r in retractions(updates)}
     assert not finals(updates)
+
+
+def test_a_curve_is_above_theta_where_it_has_risen_and_begins_anew_after_the_find() -> None:
+    it, seen = spotter(theta=8.0), []
+    for time, parts in zip(*columns([Move(1, 1.5, 1.7, 1.9)]), strict=True):
+        it.push(float(time), parts, False)
+        if it.rises is not None:
+            seen.append(it.rises)
+    names = model().detectors()[0]
+    own = [row for row, aus_of in enumerate(names) if tuple(aus_of) == (1,)]
+    high = [at for at, rises in seen if rises[own].max() > 1]
+    assert 1.5 < min(high) < 1.7 < max(high) < 2.2
+    assert max(rises[own].max() for _, rises in seen) > 2
+    assert all((rises >= 0).all() for _, rises in seen)
+    assert max(rises.max() for at, rises in seen if at > 2.5) < 0.5

@@ -284,3 +284,15 @@ def test_a_stride_into_a_blink_takes_the_window_that_already_runs_from_its_end()
     stage = MotionStage(SET, window_s=4.0)
     _blinking(stage, [0.3] * 20 + [0.1] * 2 + [0.3] * 8)
     assert not list(stage.process(Stride(0, 0, 21, False)))  # the standby at 22 is the one
+
+
+def test_the_newest_flow_of_a_face_is_that_of_its_window(method: Method) -> None:
+    stage = MotionStage(SET, window_s=4.0, method=method)
+    assert stage.flow_of(0) is None
+    _run(stage, range(1))
+    assert stage.flow_of(0) is None  # the reference itself
+    _run(stage, range(1, 3))
+    found = stage.flow_of(0)
+    assert found is not None
+    assert [one.shape for one in found] == [(120, 140, 2), (80, 130, 2)]
+    assert np.abs(found[0]).max() > 0 and stage.flow_of(1) is None

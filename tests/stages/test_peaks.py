@@ -440,3 +440,14 @@ def test_a_window_that_does_not_fit_is_refused():
         spot_window(seconds(2), good, [1.0], SpotParams())
     with pytest.raises(ValueError, match="finite"):
         spot_window(seconds(3), column(0, math.nan, 0), [1.0], SpotParams())
+
+
+def test_how_far_a_curve_has_risen_above_the_lowest_of_the_search_before():
+    it = StreamingSpotter([2.0], PLAIN)  # m = 3 samples
+    found = []
+    for time, value in enumerate([4.0, 1.0, 3.0, 6.0, 5.0, 5.0, 5.0]):
+        it.push(time, [value])
+        found.append(it.rises)
+    assert found[0] is None
+    assert [rise[0] for rise in found[1:]] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert [float(rise[1][0]) for rise in found[1:]] == [0.0, 1.0, 2.5, 2.0, 1.0, 0.0]

@@ -1,0 +1,146 @@
+"""Who may look at the page, and what they get: over a real socket. The camera is scripted."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from models.errors import AddressError, UserError
+from pipeline.dashboard.access import COOKIE
+from pipeline.dashboard.page import Dashboard
+from pipeline.keys import KeysError
+from tests.pipeline.dashboard.feed import TOKEN, Feed, get, port_of, served, settings
+
+WAIT_S = 60
+
+
+def live(feed: Feed, **more: Any) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{port_of(feed)}/live", open_timeout=WAIT_S, **more)
+
+
+def refused(feed: Feed, **more: Any) -> int:
+    with pytest.raises(InvalidStatus) as error, live(feed, **more):
+        pass
+    return error.value.response.status_code
+
+
+def test_the_page_comes_from_the_package_and_asks_nobody_else() -> None:
+    with served() as feed:
+        status, headers, body = get(feed, "/")
+        assert status == 200
+        assert (
+            b'src="/static/main.js"' in body and b"<script>" not in body and b"style=" not in body
+        )
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        for name in ("main.js", "page.css", "uplot/uPlot.esm.js", "uplot/LICENSE", "icon.svg"):
+            assert get(feed, f"/static/{name}")[0] == 200
+        assert get(feed, "/static/../page.py")[0] == 404
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example"])
+def test_a_foreign_name_that_means_this_machine_is_refused(host: str) -> None:
+    with served() as feed:
+        assert get(feed, "/", Host=host)[0] == 403
+        assert get(feed, "/", Host="localhost:1234")[0] == 200  # as through a tunnel
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_pages_of_others_get_nothing(origin: str) -> None:
+    with served() as feed:
+        assert get(feed, "/api/event?stream=synthetic&id=x", Origin=origin)[0] == 403
+        assert refused(feed, origin=origin) == 403
+        with live(feed, origin=feed.dashboard.address) as own:  # the page's own
+            assert json.loads(own.recv(WAIT_S))["t"] == "hello"
+
+
+def test_pictures_embedded_by_others_are_refused() -> None:
+    with served() as feed:
+        path = "/api/crop?stream=synthetic&id=x&name=apex_eye"
+        assert get(feed, path, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")[0] == 403
+        assert get(feed, "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
+
+
+def test_without_the_token_nothing_is_told() -> None:
+    with served(token=TOKEN) as feed:
+        feed.event()
+        for path in ("/", "/static/main.js", "/api/event?stream=synthetic&id=synthetic/0/0-0"):
+            assert get(feed, path)[0] == 401
+            assert get(feed, path, Authorization="Bearer wrong-wrong-wrong-wrong")[0] == 401
+        assert get(feed, "/?token=wrong")[0] == 401
+        assert refused(feed) == 403
+        assert refused(feed, additional_headers={"Cookie": f"{COOKIE}={TOKEN}"}) == 403
+
+
+def test_the_token_is_given_once_and_becomes_a_cookie() -> None:
+    with served(token=TOKEN) as feed:
+        status, headers, _ = get(feed, f"/?token={TOKEN}")
+        assert (status, headers["location"]) == (303, "/")  # it leaves the address bar
+        cookie, _, attributes = headers["set-cookie"].partition(";")
+        assert "httponly" in attributes.lower() and "samesite=lax" in attributes.lower()
+        assert TOKEN not in headers["set-cookie"]
+        assert get(feed, "/", Cookie=cookie)[0] == 200
+        assert get(feed, "/", Authorization=f"Bearer {TOKEN}")[0] == 200
+        with live(feed, additional_headers={"Cookie": cookie}) as link:
+            assert json.loads(link.recv(WAIT_S))["t"] == "hello"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "camera-room"])
+def test_others_reach_it_with_a_token_only(host: str) -> None:
+    with pytest.raises(KeysError, match=r"dashboard\.token"):
+        Dashboard(settings(host=host).dashboard)
+    with pytest.raises(KeysError, match="16 characters"):
+        Dashboard(settings(host=host, token="short").dashboard)
+    assert not settings(host=host, token=TOKEN).dashboard.pictures
+    assert settings(host=host, token=TOKEN, images=True).dashboard.pictures
+
+
+def test_the_token_is_not_shown() -> None:
+    config = settings(token=TOKEN)
+    assert TOKEN not in repr(config) and TOKEN not in config.model_dump_json()
+
+
+def test_an_occupied_port_is_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(AddressError, match=r"is occupied; choose another dashboard\.port"):
+            Dashboard(settings(port=taken.getsockname()[1]).dashboard)
+
+
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UserError, match=r"pip install 'mespot\[page\]'"):
+        Dashboard(settings().dashboard)
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_images_off_is_no_picture_at_all(images: bool) -> None:
+    with served(images=images) as feed, live(feed) as link:
+        link.send(json.dumps({"watch": "synthetic"}))
+        event = feed.event()
+        feed.crops(event.id)
+        kinds, pictures = [], 0
+        for _ in range(200):
+            feed.picture()
+            feed.rise()
+            got = link.recv(WAIT_S)
+            if isinstance(got, bytes):
+                pictures += 1
+            else:
+                kinds.append(json.loads(got)["t"])
+            if kinds.count("rises") > 10 and (pictures or not images):
+                break
+        assert kinds.count("rises") > 10
+        assert (pictures > 0, "flow" in kinds) == (images, images)
+        found = get(feed, f"/api/crop?stream=synthetic&id={event.id}&name=apex_eye")
+        assert found[0] == (200 if images else 404)
+        account = json.loads(get(feed, f"/api/event?stream=synthetic&id={event.id}")[2])
+        assert (len(account["crops"]) == 6) == images
