@@ -11,6 +11,7 @@ import typer
 
 from models.errors import UserError
 from pipeline import (
+    cli_archive,
     cli_code,
     cli_datasets,
     cli_doctor,
@@ -111,6 +112,7 @@ cli_score.register(app)
 cli_code.register(app)
 cli_reliability.register(app)
 cli_synth.register(app)
+cli_archive.register(app)
 
 
 def run(arguments: list[str], commands: typer.Typer = app, name: str = "mespot") -> int:
