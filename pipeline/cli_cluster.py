@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -15,6 +16,8 @@ from models.errors import UserError
 if TYPE_CHECKING:
     from pipeline.cluster import Camera, Cluster
     from pipeline.cluster_file import ClusterFile
+
+_LAST_WORDS_S = 30.0  # of cameras that are told to end
 
 cluster = typer.Typer(
     add_completion=False,
@@ -74,13 +77,12 @@ def run(
     if detach and ray is None:
         raise UserError("--detach needs --ray: a Ray of this process's own ends with it")
     from pipeline.cameras import load_cameras
-    from pipeline.cluster import Cluster, Room, detached, for_actor
+    from pipeline.cluster import Cluster, Room, for_actor
     from pipeline.ray_start import joined
 
     configs = [for_actor(one, state) for one in load_cameras(config)]
     file = _file(out)
     with joined(ray) as module:
-        before = {name for name, _ in detached(module)}
         room = Room(cpus, memory_mb, gpus)
         made = Cluster(module, configs, room, detach, None if file is None else file.had)
         if detach:
@@ -89,21 +91,21 @@ def run(
         try:
             made.follow(*_watchers(file, quiet), _until_signal())
         finally:
-            if not before:
-                _end(made, file, quiet)
+            _end(made, file, quiet)
             if file is not None:
                 file.close()
 
 
 def _end(made: Cluster, file: ClusterFile | None, quiet: bool) -> None:
     """Stop the cameras, and hear what they say last."""
-    import time
-
-    typer.echo("mespot: ending the cameras", err=True)
-    stopping = made.ask_to_stop()
-    until = time.monotonic() + 30
-    made.follow(*_watchers(file, quiet), lambda: time.monotonic() < until)
-    made.stop(stopping)
+    asked = made.ask_to_stop()
+    if asked:
+        typer.echo("mespot: ending the cameras", err=True)
+        until = time.monotonic() + _LAST_WORDS_S
+        ours = {camera.name for camera in made.ours}
+        made.cameras = [camera for camera in made.cameras if camera.name in ours]
+        made.follow(*_watchers(file, quiet), lambda: time.monotonic() < until)
+    made.stop(asked)
 
 
 def _file(out: Path | None) -> ClusterFile | None:

@@ -76,10 +76,12 @@ class Camera:
         life, state, node: as last told.
         lost: why it does not answer; "" while it does.
         over: it ended.
+        ours: it is to end with this process.
     """
 
     name: str
     actor: Any
+    ours: bool = False
     position: str = ""
     logs: dict[str, str] = field(default_factory=dict)
     life: str = ""
@@ -153,7 +155,7 @@ class Cluster:
             )
             .remote(config, maker)
         )
-        return Camera(name, actor)
+        return Camera(name, actor, ours=not detach)
 
     def _same(self, name: str, actor: Any, config: Config) -> None:
         try:
@@ -209,11 +211,11 @@ class Cluster:
     def _take(self, camera: Camera, batch: Batch, hear: Hear, say: Say) -> None:
         if batch.life != camera.life:
             self._came(camera, batch, say)
-        if (batch.state, batch.detail) != (camera.state, ""):
-            told = f"{batch.state}: {batch.detail}" if batch.detail else batch.state
-            if told != camera.state:
-                camera.state = told
+        told = f"{batch.state}: {batch.detail}" if batch.detail else batch.state
+        if told != camera.state:
+            if batch.state != "starting" and (camera.state, told) != ("starting", "running"):
                 say(camera, told)
+            camera.state = told
         for message in batch.messages:
             hear(camera, message)
         for notice in batch.notices:
@@ -234,15 +236,20 @@ class Cluster:
             camera.node = self._ray.get(camera.actor.status.remote(), timeout=_ANSWER_S)["node"]
         say(camera, f"{'back' if again else 'runs'} on {camera.node or 'a node'}")
 
+    @property
+    def ours(self) -> list[Camera]:
+        """Those that are to end with this process."""
+        return [camera for camera in self.cameras if camera.ours]
+
     def ask_to_stop(self) -> list[Any]:
-        """Let every camera close what is open and end; go on to ``follow`` meanwhile."""
-        return [camera.actor.stop.remote() for camera in self.cameras if not camera.lost]
+        """Let ours close what is open and end; go on to ``follow`` meanwhile."""
+        return [camera.actor.stop.remote() for camera in self.ours if not camera.over]
 
     def stop(self, asked: Sequence[Any] = ()) -> None:
-        """Take every camera from the cluster, once the answers to ``asked`` are there."""
+        """Take ours from the cluster, once the answers to ``asked`` are there."""
         if asked:
             self._ray.wait(list(asked), num_returns=len(asked), timeout=_STOP_S)
-        for camera in self.cameras:
+        for camera in self.ours:
             self._ray.kill(camera.actor, no_restart=True)
 
 

@@ -42,13 +42,13 @@ def load_ray() -> Any:
     return pytest.importorskip("ray", reason="Ray is not installed (mespot[ray])")
 
 
-def three_nodes(cpus: float = 1) -> Any:
-    """A cluster of three nodes on this machine."""
+def three_nodes(head_cpus: float = 1) -> Any:
+    """A cluster of three nodes on this machine, with a core each."""
     load_ray()
     from ray.cluster_utils import Cluster
 
-    room = {"num_cpus": cpus, "object_store_memory": STORE_BYTES, "memory": 3e9}
-    head = room | {"include_dashboard": False}
+    room = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "memory": 3e9}
+    head = room | {"include_dashboard": False, "num_cpus": head_cpus}
     cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
     for _ in range(2):
         cluster.add_node(**room)
