@@ -34,6 +34,7 @@ from pipeline.sources.lasting import Backoff
 
 _MOST = 2000  # messages of one answer
 _WAITING = 20_000  # messages that nobody has fetched; then the subscription waits
+_GATHER_S = 0.25
 _SOON = 3  # starts within a minute that wait for nothing
 _LONGEST_S = 30.0
 _TOPICS = {"event", "curves", "state"}
@@ -96,11 +97,19 @@ class _Feed:
                     self._put(message)
 
     def take(self, batch: Batch, wait_s: float) -> None:
-        """Move what has come into ``batch``; wait for the first of it."""
-        with contextlib.suppress(queue.Empty):
-            self._add(batch, *self._queue.get(timeout=wait_s))
-            while len(batch.messages) < _MOST and not batch.new_log:
-                self._add(batch, *self._queue.get_nowait())
+        """Move what has come into ``batch``; wait for the first of it.
+
+        Curves are gathered for a while: a call for each frame would cost more than they do.
+        """
+        until = time.monotonic() + wait_s
+        while len(batch.messages) < _MOST and not batch.new_log:
+            try:
+                item, position = self._queue.get(timeout=max(until - time.monotonic(), 0.0))
+            except queue.Empty:
+                return
+            gathered = isinstance(item, dict) and item["type"] == "curves"
+            until = min(until, time.monotonic() + (_GATHER_S if gathered else 0.0))
+            self._add(batch, item, position)
 
     def _add(self, batch: Batch, item: dict[str, Any] | Notice, position: str) -> None:
         self.position = position
