@@ -347,6 +347,22 @@ def soak(
     _end("soak", form, measure(hours, faults, seed, names))
 
 
+@app.command()
+def scale(
+    seconds: Live = 30.0,
+    json: Json = None,
+    markdown: Markdown = False,
+    compare: Compare = None,
+    tolerance: Tolerance = TOLERANCE,
+    into: Into = None,
+) -> None:
+    """What a camera, an hour of video and Ray cost: processor time, memory, bytes."""
+    form = _form(json, markdown, compare, tolerance, into)
+    from bench.scale import measure
+
+    _end("scale", form, measure(seconds))
+
+
 @app.command("all")
 def all_of_them(
     seconds: Live = 20.0,

@@ -43,7 +43,7 @@ def load_cameras(toml: Path | None = None, **options: Any) -> list[Config]:
     data = {} if toml is None else file_data(toml)
     tables = data.pop("camera", None)
     if tables is None:
-        return [from_data(data, toml, options)]
+        return [_called(from_data(data, toml, options))]
     _check(tables, toml, options)
     cameras = [_camera(n, table, data, toml, options) for n, table in enumerate(tables)]
     names = Counter(camera.capture.name for camera in cameras)
@@ -78,8 +78,9 @@ def _camera(
         own["capture"] = capture | {"name": own.pop("name")}
     # MESPOT_SOURCE and --source are for one camera
     made = from_data(data, where, options | {"source": own["source"]}, above=own)
-    name = stream_of(made.source, made.capture.name)
-    changes: dict[str, Any] = {"capture": made.capture.model_copy(update={"name": name})}
+    made = _called(made)
+    name = made.capture.name
+    changes: dict[str, Any] = {}
     if made.events != own.get("events"):
         changes["events"] = _address(made.events, n, where)
     if made.replay is not None and made.replay != own.get("replay"):
@@ -91,6 +92,12 @@ def _camera(
     if made.clips.folder is not None and "folder" not in own.get("clips", {}):
         changes["clips"] = made.clips.model_copy(update={"folder": made.clips.folder / name})
     return made.model_copy(update=changes)
+
+
+def _called(config: Config) -> Config:
+    """``config`` with the name that its stream has in any case."""
+    name = stream_of(config.source, config.capture.name)
+    return config.model_copy(update={"capture": config.capture.model_copy(update={"name": name})})
 
 
 def _address(address: str, n: int, where: str) -> str:

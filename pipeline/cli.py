@@ -11,6 +11,8 @@ import typer
 
 from models.errors import UserError
 from pipeline import (
+    cli_archive,
+    cli_cluster,
     cli_code,
     cli_datasets,
     cli_doctor,
@@ -113,6 +115,8 @@ cli_score.register(app)
 cli_code.register(app)
 cli_reliability.register(app)
 cli_synth.register(app)
+cli_archive.register(app)
+cli_cluster.register(app)
 
 
 def run(arguments: list[str], commands: typer.Typer = app, name: str = "mespot") -> int:

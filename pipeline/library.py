@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from models.errors import UserError
 from pipeline.build import STAGES, build, prototypes
-from pipeline.config import load
+from pipeline.config import Config, load
 from pipeline.inline import InlineGraph, open_unpaced
 from pipeline.publish import Messages
 from pipeline.schema import BlinkMessage, CurvesMessage, EventMessage, Message, StateMessage
@@ -205,7 +205,17 @@ class Pipeline:
         given: dict[str, Any] = dict(options)
         if "model" in given:
             given["model"] = [Path(file) for file in given["model"]]
-        self.config = load(None if config is None else Path(config), **given)
+        self._take(load(None if config is None else Path(config), **given), phases)
+
+    @classmethod
+    def of(cls, config: Config, phases: Sequence[Phase] = ("final",)) -> Pipeline:
+        """A pipeline for a configuration that is there already."""
+        made = cls.__new__(cls)
+        made._take(config, phases)
+        return made
+
+    def _take(self, config: Config, phases: Sequence[Phase]) -> None:
+        self.config = config
         self._phases = frozenset(phases)
         self._classify: Stage | None = None  # recognisers are loaded once
         self._fed: _Stream | None = None
@@ -235,8 +245,8 @@ class Pipeline:
             if isinstance(message, EventMessage) and self._wanted(message):
                 yield message
 
-    def run(self, source: str | Path | int) -> Result:
-        """All of ``source``: events, blinks, states and curves.
+    def run(self, source: str | Path | int, *, curves: bool = True) -> Result:
+        """All of ``source``: events, blinks, states and, where wanted, curves.
 
         Curves take about 0.5 kB of memory a frame.
 
@@ -244,7 +254,7 @@ class Pipeline:
             UserError: the source cannot be opened or read.
         """
         kept, about = _Kept(), dict[str, Any]()
-        for message in self._messages(source, curves=True, about=about):
+        for message in self._messages(source, curves=curves, about=about):
             if not isinstance(message, EventMessage) or self._wanted(message):
                 kept.take(message)
         return Result(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from models.errors import UserError
 from pipeline.event_table import EventTable
-from pipeline.export_rows import Column
+from pipeline.export_rows import Column, Ruler
 from pipeline.exports.files import whole
 from pipeline.exports.version import version
 
@@ -23,15 +24,19 @@ def write_parquet(table: EventTable, path: Path) -> None:
         import pyarrow.parquet as parquet
     except ImportError as error:  # missing, or of another NumPy
         raise UserError(f"Parquet needs pyarrow ({error}): pip install 'mespot[lab]'") from None
-    fields = [_field(pa, column) for column in table.columns]
-    about = {"mespot": version(), "schema": "1", "times": table.ruler.meaning}
-    schema = pa.schema(fields, metadata=about)
+    schema = schema_of(pa, table.columns, table.ruler)
     arrays = [
         pa.array(_arrow(column, table.values(column)), type=entry.type)
-        for column, entry in zip(table.columns, fields, strict=True)
+        for column, entry in zip(table.columns, schema, strict=True)
     ]
     with whole(path) as (part,):
         parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), part)
+
+
+def schema_of(pa: Any, columns: Sequence[Column], ruler: Ruler) -> Any:
+    """The Arrow schema of a table with ``columns``."""
+    about = {"mespot": version(), "schema": "1", "times": ruler.meaning}
+    return pa.schema([_field(pa, column) for column in columns], metadata=about)
 
 
 def _field(pa: Any, column: Column) -> Any:

@@ -13,7 +13,7 @@ from pipeline.sources.base import Image, said, stamped, stream_name
 from pipeline.sources.pace import Recorded
 from stages.items import MOST_PIXELS, Frame
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}
 
 
 def natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -77,12 +77,12 @@ def _images(folder: Path) -> list[Path]:
         found = [
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in _SUFFIXES and path.name[0] != "." and path.is_file()
+            if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
         ]
     except OSError as error:
         raise SourceError(f"{folder}: cannot be read: {said(error)}") from None
     if not found:
-        raise SourceError(f"{folder}: holds no images ({', '.join(sorted(_SUFFIXES))})")
+        raise SourceError(f"{folder}: holds no images ({', '.join(sorted(SUFFIXES))})")
     return sorted(found, key=natural_key)
 
 

@@ -76,8 +76,8 @@ def test_environment_and_options_win_over_both(
 
 def test_a_file_without_tables_is_one_camera(tmp_path: Path) -> None:
     file = written(tmp_path, "faces = 3\n")
-    assert load_cameras(file) == [load(file)]
-    assert load_cameras(source="1") == [load(source="1")]
+    assert load_cameras(file) == [load(file, capture={"name": "synthetic"})]
+    assert load_cameras(source="1") == [load(source="1", capture={"name": "cam1"})]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""``mespot cluster --out``: JSON Lines that every event reaches once, over restarts of all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from models.errors import UserError
+from pipeline.event_order import Head, Position
+
+
+class ClusterFile:
+    """Events of all cameras, appended.
+
+    Args:
+        path: the file; a line that was torn at its end is taken off.
+
+    Attributes:
+        had: positions by camera and log, the newest log last.
+
+    Raises:
+        UserError: it cannot be read or written, or holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.had: dict[str, dict[str, str]] = {}
+        try:
+            self._file = path.open("a+b")
+            self._read()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+    def _read(self) -> None:
+        head, whole, number = msgspec.json.Decoder(Head), 0, 0
+        self._file.seek(0)
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self._note(head.decode(line))
+            except msgspec.DecodeError:
+                raise UserError(f"{self.path} line {number}: no event of mespot's") from None
+            whole += len(line)
+        self._file.truncate(whole)
+
+    def _note(self, head: Head) -> None:
+        logs = self.had.setdefault(head.stream, {})
+        logs.pop(head.log, None)
+        logs[head.log] = str(Position(head.seq, head.run, head.log))
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Append one event; on its way to the disk when it returns."""
+        line = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.fsync(self._file.fileno())
+        self._file.close()
