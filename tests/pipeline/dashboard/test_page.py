@@ -92,6 +92,7 @@ def test_it_shows_the_face_and_moving_curves(look: Callable[..., Look]) -> None:
     with served() as feed, feed.running():
         page = look(feed)
         page.until("document.getElementById('no-picture').hidden")
+        page.until("document.getElementById('about-picture').textContent", lambda t: "frame" in t)
         page.until("document.querySelector('#plot canvas') !== null")
         page.page.uncheck("#show-flow")
         page.page.uncheck("#show-regions")
@@ -101,7 +102,6 @@ def test_it_shows_the_face_and_moving_curves(look: Callable[..., Look]) -> None:
         assert face.std(axis=0).min() > 10
         page.page.check("#show-flow")
         page.page.check("#show-regions")
-        page.until("document.getElementById('about-picture').textContent", lambda t: "frame" in t)
         drawn = pixels(page, "#picture")[120:340, 230:410, :3].astype(int)
         assert (drawn[..., 1] - drawn[..., 0] > 60).sum() > 200  # arrows are green, skin is not
 
