@@ -24,6 +24,8 @@ _MOST_SAMPLES = 3000
 _MOST_EVENTS = 200
 _MOST_RISES = 4000
 _MOST_LINES = 6
+_MOST_OPEN = 20
+_MOST_BEATS = 200
 KEPT_S = 30.0  # of curves, source time
 _AROUND_S = 1.5  # curves before and after an event
 
@@ -100,8 +102,9 @@ class Camera:
         self.rises: deque[Rises] = deque(maxlen=_MOST_RISES)
         self.blinks: deque[BlinkMessage] = deque(maxlen=100)
         self._crops: OrderedDict[str, dict[str, bytes]] = OrderedDict()  # of events to come
-        self._following: list[Record] = []  # curves still come for them
-        self._frames: deque[tuple[float, int]] = deque()
+        # curves still come for them; none do once the face is gone
+        self._following: deque[Record] = deque(maxlen=_MOST_OPEN)
+        self._frames: deque[tuple[float, int]] = deque(maxlen=_MOST_BEATS)
 
     # ------------------------------------------------------------ reports
 

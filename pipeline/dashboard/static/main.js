@@ -9,7 +9,8 @@ import { Link } from "./link.js";
 import { Picture } from "./picture.js";
 import { nextTheme, onTheme, startTheme } from "./theme.js";
 
-const state = { run: "", stream: "", face: null, images: true, paused: false, cameras: new Map(), health: {} };
+const GONE_S = 3;
+const state = { faces: new Map(), run: "", stream: "", face: null, images: true, paused: false, cameras: new Map(), health: {} };
 const names = {};
 
 startTheme();
@@ -54,15 +55,15 @@ const hearers = {
   rises(message) {
     if (message.s !== state.stream) return;
     if (message.anew) {
-      state.faces = new Set();
-      state.held = { rises: message.rises, blinks: message.blinks };
-      showFaces(message.rises);
-      chooseFace(state.faces.has(state.face) ? state.face : ([...state.faces][0] ?? null));
+      state.faces = new Map();
+      seeFaces(message.rises);
+      showFace(state.faces.has(state.face) ? state.face : present(), message);
       return;
     }
-    showFaces(message.rises);
-    if (state.face === null && message.rises.length) chooseFace(message.rises[0].face);
-    curves.add(message.rises.filter((one) => one.face === state.face));
+    seeFaces(message.rises);
+    const next = present();
+    if (state.face !== null && state.faces.has(state.face)) curves.add(message.rises.filter((one) => one.face === state.face));
+    else if (next !== null) chooseFace(next);
   },
   flow(message) {
     if (message.s === state.stream && !state.paused) picture.flow(message);
@@ -95,22 +96,36 @@ function watch(stream) {
   if (stream) link.watch(stream);
 }
 
+// the curves of the last seconds come again, and with them all that is known of the face
 function chooseFace(face) {
+  state.face = face;
+  link.watch(state.stream);
+}
+
+function showFace(face, { rises, blinks }) {
   state.face = face;
   byId("face").value = String(face);
   curves.clear();
-  const own = (list) => (list ?? []).filter((one) => one.face === face);
-  curves.add(own(state.held?.rises));
-  own(state.held?.blinks).forEach((blink) => curves.blink(blink));
+  const own = (list) => list.filter((one) => one.face === face);
+  curves.add(own(rises));
+  own(blinks).forEach((blink) => curves.blink(blink));
   own(events.of(state.stream).filter((row) => row.run === state.run).map((row) => row.event)).forEach((event) => curves.event(event));
 }
 
-function showFaces(rises) {
-  state.faces ??= new Set();
-  const before = state.faces.size;
-  rises.forEach((one) => state.faces.add(one.face));
-  if (state.faces.size === before) return;
-  byId("face").replaceChildren(...[...state.faces].map((face) => element("option", { value: String(face) }, String(face))));
+// the face seen last, of those that are there the first
+function present() {
+  const newest = Math.max(...state.faces.values());
+  return [...state.faces].find(([, pts]) => pts > newest - 1)?.[0] ?? null;
+}
+
+// a face that is gone for longer is no choice any more
+function seeFaces(rises) {
+  const before = [...state.faces.keys()].join();
+  for (const one of rises) state.faces.set(one.face, one.pts);
+  const newest = rises.at(-1)?.pts ?? 0;
+  for (const [face, pts] of state.faces) if (pts < newest - GONE_S) state.faces.delete(face);
+  if ([...state.faces.keys()].join() === before) return;
+  byId("face").replaceChildren(...[...state.faces.keys()].map((face) => element("option", { value: String(face) }, String(face))));
   byId("face").value = String(state.face);
   byId("faces").hidden = state.faces.size < 2;
 }

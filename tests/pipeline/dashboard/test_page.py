@@ -92,6 +92,7 @@ def test_it_shows_the_face_and_moving_curves(look: Callable[..., Look]) -> None:
     with served() as feed, feed.running():
         page = look(feed)
         page.until("document.getElementById('no-picture').hidden")
+        page.until("document.getElementById('about-picture').textContent", lambda t: "frame" in t)
         page.until("document.querySelector('#plot canvas') !== null")
         page.page.uncheck("#show-flow")
         page.page.uncheck("#show-regions")
@@ -101,13 +102,14 @@ def test_it_shows_the_face_and_moving_curves(look: Callable[..., Look]) -> None:
         assert face.std(axis=0).min() > 10
         page.page.check("#show-flow")
         page.page.check("#show-regions")
-        page.until("document.getElementById('about-picture').textContent", lambda t: "frame" in t)
         drawn = pixels(page, "#picture")[120:340, 230:410, :3].astype(int)
         assert (drawn[..., 1] - drawn[..., 0] > 60).sum() > 200  # arrows are green, skin is not
 
         before = float(page.until("document.getElementById('plot').dataset.until"))
         first = pixels(page, "#plot canvas")
-        page.until("document.getElementById('plot').dataset.until", lambda t: float(t) > before + 1)
+        page.until(
+            "document.getElementById('plot').dataset.until", lambda t: float(t or 0) > before + 1
+        )
         assert (pixels(page, "#plot canvas") != first).any(axis=2).mean() > 0.002
         assert "8 standard deviations" in page.text("#theta")
         page.until("document.getElementById('age').textContent", lambda t: t == "25")
@@ -329,3 +331,37 @@ def test_without_images_the_page_says_so(look: Callable[..., Look]) -> None:
         assert "Pictures are off" in page.text("#no-picture")
         assert not pixels(page, "#picture")[..., 3].any()  # blank
         assert page.errors == []
+
+
+def test_the_curves_are_of_a_face_that_is_there(look: Callable[..., Look]) -> None:
+    chosen = "document.getElementById('face').value"
+    with served() as feed:
+        page = look(feed)
+        for _ in range(30):
+            feed.rise(face=0)
+        page.until("document.getElementById('plot').dataset.until", lambda t: float(t or 0) > 0.9)
+        for _ in range(30):
+            feed.rise(face=0)
+            feed.rise(face=1)
+        page.until("!document.getElementById('faces').hidden")
+        assert page.page.evaluate(chosen) == "0"
+        page.page.select_option("#face", "1")
+        page.until("document.getElementById('plot').dataset.until", lambda t: float(t or 0) > 2.9)
+        for _ in range(120):
+            feed.rise(face=1)
+        page.until("document.getElementById('faces').hidden")  # one alone is left
+        for _ in range(120):
+            feed.rise(face=7)
+        page.until(chosen, lambda face: face == "7")
+        page.until("document.getElementById('plot').dataset.until", lambda t: float(t or 0) > 10.9)
+        assert page.errors == []
+
+
+def test_motion_is_reduced_where_it_is_asked_for(look: Callable[..., Look]) -> None:
+    shown = "getComputedStyle(document.querySelector('.fresh button')).animationName"
+    with served() as feed:
+        for wish, name in (("reduce", "none"), ("no-preference", "come")):
+            page = look(feed, reduced_motion=wish)
+            feed.event()
+            page.until("document.querySelector('.fresh button') !== null")
+            assert page.page.evaluate(shown) == name
