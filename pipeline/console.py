@@ -78,14 +78,14 @@ class Screen(Watcher):
     def note(self, text: str) -> None:
         """A line of no camera's, about which something may have to be done."""
         self._clear()
-        self._err.print(f"mespot: {escape(text)}")
+        self._err.print(f"mespot: {escape(text)}", emoji=False)
 
     def say(self, event: str, text: str) -> None:
         """A line of no camera's, for information."""
         del event
         if not self._quiet:
             self._clear()
-            self._out.print(escape(text))
+            self._out.print(escape(text), emoji=False)
 
     def on_report(self, report: Report, graph: Graph) -> None:
         """Show what a report says."""

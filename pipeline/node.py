@@ -194,16 +194,14 @@ class Node(ABC):
 
     def hear(self, wait_ms: int = 0) -> None:
         """Obey what the supervisor has said; wait for a word of its where asked to."""
-        if wait_ms:
-            self._commands.poll(wait_ms)
-        with contextlib.suppress(zmq.Again):
-            while True:
-                try:
-                    command = arrived.command(self._commands.recv_multipart(zmq.NOBLOCK))
-                except WireError:
-                    self.reporter.dropped["malformed"] += 1
-                    continue
-                self.obey(command)
+        while self._commands.poll(wait_ms):
+            wait_ms = 0
+            try:
+                command = arrived.command(self._commands.recv_multipart())
+            except WireError:
+                self.reporter.dropped["malformed"] += 1
+                continue
+            self.obey(command)
 
     def obey(self, command: Command) -> None:
         """Do as the supervisor says."""
