@@ -37,6 +37,11 @@ def give_back_memory() -> None:
     the end alone: a camera that was lost a hundred times left 300 MB of holes.
     """
     gc.collect()
+    give_back_holes()
+
+
+def give_back_holes() -> None:
+    """The second half of it alone: a few ms, and no node waits for it."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -18,6 +18,7 @@ from pipeline import arrived, sockets
 from pipeline.begun import Begun
 from pipeline.config import Config
 from pipeline.guard import Turned
+from pipeline.machine import give_back_holes
 from pipeline.messages import Command, Report
 from pipeline.parcels import Parcels
 from pipeline.redaction import redacted
@@ -34,6 +35,7 @@ POLL_MS = 100
 _WORD_MS = 2000  # a report that matters waits so long for room
 NEWER_WON = "capture: newer frame won"
 _MOST_NOTES = 100
+_SMALL_S = 60.0
 _LONGEST_TEXT = 2000
 _LOOKED_AT = 5 * _LONGEST_TEXT  # for secrets
 _AFTER = {"capture": "face", "face": "motion", "motion": "spot", "spot": "classify"}
@@ -164,6 +166,7 @@ class Node(ABC):
             )
         self.reporter = self._reporter()
         self._turned = Turned(links.context)
+        self._small_until = time.monotonic() + _SMALL_S
 
     def _own(self, opened: Socket) -> Socket:
         self._stack.callback(opened.close)
@@ -189,6 +192,7 @@ class Node(ABC):
             raise Abandoned
         if self.name == "publish" or self.links.parcels is None:  # of threads, one counts for all
             self._count_turned()
+            self._keep_small()
         self.hear()
         self.reporter.beat()
 
@@ -218,6 +222,12 @@ class Node(ABC):
     def reloaded(self) -> None:
         """``config`` has changed: pass on what is not looked up when it is needed."""
         self.reporter.every_s = self.config.graph.heartbeat_s
+
+    def _keep_small(self) -> None:
+        """What windows and cameras leave behind is no memory of ours; once for each process."""
+        if time.monotonic() >= self._small_until:
+            self._small_until = time.monotonic() + _SMALL_S
+            give_back_holes()
 
     def _count_turned(self) -> None:
         refused, note = self._turned.take()

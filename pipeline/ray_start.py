@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 from models.errors import AddressError, UserError
 
 NAMESPACE = "mespot"
+_REACH_S = 5.0
 _STORE_BYTES = 80 * 2**20  # no picture passes through Ray: its store stays as small as it can be
 
 
@@ -56,8 +58,9 @@ def joined(address: str | None, cpus: int | None = None) -> Iterator[Any]:
                 **quiet,
             )
         else:
+            _reached(address)
             ray.init(address, namespace=NAMESPACE, **quiet)
-    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         where = "a local Ray" if address is None else f"--ray {address}"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise AddressError(f"{where}: cannot be joined: {reason}") from None
@@ -65,6 +68,13 @@ def joined(address: str | None, cpus: int | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _reached(address: str) -> None:
+    """Raise an OSError where nothing listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
 
 
 def check_room(ray: Any, needs: dict[str, float]) -> None:
