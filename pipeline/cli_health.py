@@ -48,11 +48,11 @@ def ask(url: str, token: str | None = None) -> tuple[bool, str]:
     Raises:
         UserError: not an address of HTTP.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        host = port = None
+        raise UserError(f"{redacted(url)}: not an http:// address") from None
     if parts.scheme != "http" or not host:
         raise UserError(f"{redacted(url)}: not an http:// address")
     path = "/healthz" if parts.path in ("", "/", "/metrics") else parts.path

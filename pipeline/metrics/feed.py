@@ -34,6 +34,7 @@ class Feed:
         self._counted: Counter[tuple[str, str]] = Counter()
         self._epochs: dict[str, int] = {}
         self._faces: set[int] = set()
+        self._away = False  # the camera is lost, and being sought
         self._recognisers: list[tuple[str, str, str]] = []
         self._touch()
 
@@ -88,7 +89,8 @@ class Feed:
             if node == "capture" and handled:
                 to.frames.labels(camera).inc(handled)
                 to.last_frame.labels(camera).set(time.time())
-                to.camera_up.labels(camera).set(1)
+                if not self._away:  # frames from before a loss may be counted after it
+                    to.camera_up.labels(camera).set(1)
             for key, total in state.total_dropped.items():
                 self._lost(node, key, total)
             if blamed := self._new(node, "blamed", state.caused):
@@ -164,6 +166,10 @@ class Feed:
         if name == "node_restarted" and message["detail"] in ("capture", "face"):
             self._faces.clear()
         to.faces.labels(camera).set(0 if name == "ended" else len(self._faces))
+        if name in ("camera_lost", "camera_back"):
+            self._away = name == "camera_lost"
+        elif name == "node_restarted" and message["detail"] == "capture":
+            self._away = False  # its new life may find the camera at once
         if name == "camera_lost":
             to.losses.labels(camera).inc()
         elif name == "camera_retrying":

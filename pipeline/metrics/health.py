@@ -47,9 +47,9 @@ class Health:
             camera = self._cameras.setdefault(name, _Camera())
             camera.stall_s = graph.config.metrics.stall_s
             frames = graph.nodes["capture"].total_received
-            if frames > camera.frames or not camera.moved:
+            if frames > camera.frames:
                 camera.moved = now
-                if frames > camera.frames and camera.state in ("starting", "sought"):
+                if camera.state == "starting":  # not sought: these may be counted late
                     camera.state, camera.detail = "running", ""
             camera.frames = frames
             camera.missing = tuple(n for n, s in graph.nodes.items() if not (s.ready or s.done))
@@ -92,9 +92,10 @@ def _why_not(camera: _Camera, now: float) -> str:
         return f"{silent[0]} has not been heard of for {now - camera.heard[silent[0]]:.0f} s"
     if camera.state == "sought":
         return ""
-    if now - camera.moved > camera.stall_s:
-        return f"no frame for {now - camera.moved:.0f} s"
-    return "" if camera.frames else "no frame yet"
+    if not camera.frames:
+        return "no frame yet"
+    late = now - camera.moved
+    return f"no frame for {late:.0f} s" if late > camera.stall_s else ""
 
 
 def _published(camera: _Camera, message: dict[str, Any]) -> None:
@@ -103,6 +104,8 @@ def _published(camera: _Camera, message: dict[str, Any]) -> None:
     name = message["state"]
     if name in ("camera_lost", "camera_retrying"):
         camera.state, camera.detail = "sought", message["detail"]
+    elif name == "node_restarted" and message["detail"] == "capture":
+        camera.state, camera.detail = "starting", ""  # its new life may find the camera at once
     elif name == "camera_back":
         camera.state, camera.detail = "running", ""
     elif name == "started":  # a graph of several may be begun again

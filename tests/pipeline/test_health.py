@@ -98,6 +98,8 @@ def test_frames_that_no_longer_come_are_an_illness_but_not_while_the_camera_is_s
     assert run.look()[1] == "cam: no frame for 32 s"
     run.state("camera_lost", "no frame for 5 s")
     assert run.look()[0]
+    run.beat(1, frames=1)  # from before the loss, counted late
+    assert run.look()[2]["state"] == "sought"
     run.state("camera_retrying", "attempt 1 in 0.5 s: no frame for 5 s")
     run.beat(500)
     ok, _, camera = run.look()
@@ -130,6 +132,17 @@ def test_a_node_that_is_gone_or_silent_is_an_illness_even_while_a_camera_is_soug
     assert run.look()[1] == "cam: spot is not there"
     run.take("spot", kind="ready")
     assert run.look()[0]
+
+
+def test_a_restarted_capture_node_may_find_a_lost_camera_at_once() -> None:
+    run = _Run(source="0")
+    run.ready()
+    run.beat(2, frames=30)
+    run.state("camera_lost", "gone")
+    run.state("node_restarted", "capture")
+    assert run.look()[2]["state"] == "starting"
+    run.beat(1, frames=30)
+    assert run.look()[2]["state"] == "running"
 
 
 def test_supervision_that_hangs_is_seen() -> None:

@@ -225,10 +225,15 @@ def test_the_camera_faces_log_and_load_are_told_by_states() -> None:
     assert fed.value("mespot_faces") == 1
     for name in ("camera_lost", "camera_retrying", "camera_retrying"):
         _state(fed, name)
+    fed.beat("capture", received=9)  # from before the loss
     assert fed.value("mespot_camera_up") == 0
     _state(fed, "camera_back")
     counts = [fed.value(f"mespot_camera_{n}_total") for n in ("losses", "attempts", "reconnects")]
     assert counts == [1, 2, 1]
+    assert fed.value("mespot_camera_up") == 1
+    _state(fed, "camera_lost")
+    _state(fed, "node_restarted", detail="capture")  # and it finds the camera at once
+    fed.beat("capture", received=10)
     assert fed.value("mespot_camera_up") == 1
     for name, gauge in (("overloaded", "overloaded"), ("log_failed", "log_failed")):
         _state(fed, name)
