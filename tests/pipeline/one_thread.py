@@ -39,7 +39,7 @@ _IMAGES = {seen: np.full((1, 1), seen, np.uint8) for seen in (False, True)}
 class Socket:
     """A socket of one thread; ``wait`` is called where a real one would block."""
 
-    def __init__(self, bound: dict[str, Socket], wait: Callable[[], None]) -> None:
+    def __init__(self, bound: dict[str, Socket], wait: Callable[[int], None]) -> None:
         self._bound, self._wait = bound, wait
         self._address = ""
         self.queue: deque[tuple[Socket, list[bytes]]] = deque()
@@ -66,7 +66,7 @@ class Socket:
 
     def poll(self, timeout: int = 0, flags: int = zmq.POLLIN) -> int:
         if timeout and not self._ready(flags):
-            self._wait()
+            self._wait(flags)
         return flags if self._ready(flags) else 0
 
     def send(self, body: Any, flags: int = 0) -> None:
@@ -102,7 +102,7 @@ class Context:
 
     underlying = -1  # no doorkeeper knows it
 
-    def __init__(self, wait: Callable[[], None]) -> None:
+    def __init__(self, wait: Callable[[int], None]) -> None:
         self._bound: dict[str, Socket] = {}
         self._wait = wait
 
@@ -232,6 +232,8 @@ class World(Host):
         self.nodes: dict[str, Any] = {}
         self.doomed: dict[str, int] = {}
         self.source_ended = False
+        self.over = False  # the supervisor has left
+        self._idle = False  # the node whose turn it is has nothing to take, and waits for nobody
         self._gone: list[str] = []
         self._new: set[str] = set()
         self._busy: list[str] = []
@@ -304,6 +306,8 @@ class World(Host):
         reports: Any = self.lines._reports
         for _ in range(max(1, len(reports.queue))):
             self.graph._turn(self, self.lines)
+            if self.graph._failure is not None:  # as in ``Graph._supervise``: the end is told
+                self.over = self.over or self.graph._ending.over(self.lines)
 
     def feed(self, count: int, seen: bool) -> None:
         """Frames from the camera."""
@@ -323,16 +327,23 @@ class World(Host):
     def step(self, name: str) -> bool:
         """One turn of a node; whether it took something."""
         node = self.nodes.get(name)
-        if node is None or name in self._busy:
+        if node is None or name in self._busy or self.over:
             return False
+        if name == "motion" and "spot" in self._busy:
+            return False  # it might wait for spot's answer, which waits itself, in this one thread
         if name in self._new:
             self._new.discard(name)
             self._work(name, node.begin)
             return True
         waiting = node.inbox is None or node.inbox.poll() or self._has_feedback(node)
-        waiting = waiting or self.source_ended  # idle nodes say that they are
-        if waiting and self._work(name, node.turn) is False:
-            self._leave(name)
+        before, self._idle = self._idle, not waiting
+        # idle nodes say that they are; while others wait for others it would take for ever
+        waiting = waiting or (self.source_ended and len(self._busy) <= 1)
+        try:
+            if waiting and self._work(name, node.turn) is False:
+                self._leave(name)
+        finally:
+            self._idle = before
         return bool(waiting)
 
     @staticmethod
@@ -387,11 +398,13 @@ class World(Host):
         state.renew(node.epoch)
         self._new.add(name)
 
-    def _meanwhile(self) -> None:
+    def _meanwhile(self, flags: int) -> None:
         """A node waits: the others go on, the supervisor too."""
+        if self._idle and flags == zmq.POLLIN:
+            return
         if self.graph._failure is not None:
             self._links.abandon.set()  # nobody is begun again: who waits would wait for ever
-        if len(self._busy) > len(NODES) or "supervisor" in self._busy:
+        if len(self._busy) > len(NODES) or "supervisor" in self._busy or self.over:
             return
         for name in reversed(NODES):
             if name != "capture":
@@ -417,7 +430,7 @@ class World(Host):
         """
         self.source_ended = True
         for _ in range(turns):
-            if self.graph._ending.over(self.lines):
+            if self.over or self.graph._ending.over(self.lines):
                 return
             for name in NODES:
                 self.step(name)
