@@ -33,7 +33,10 @@ _RATES = (30.0, 200.0)
 _CLIP_S = 20.0
 _TASKS = 200
 _START_S = 120.0
-_NOT_WALL = "processor time is user + system, memory PSS: neither depends on what else runs here"
+_NOT_WALL = (
+    "processor time is user + system, memory PSS: no wall time, "
+    "though a busy machine makes processor time dearer"
+)
 
 
 def measure(seconds: float = 30.0) -> list[Result]:
