@@ -173,4 +173,5 @@ document.addEventListener("keydown", (key) => {
   if (key.ctrlKey || key.metaKey || key.altKey || /^(SELECT|INPUT)$/.test(key.target.tagName)) return;
   if (key.key === "p") pause();
   if (key.key === "t") nextTheme();
+  if (key.key.startsWith("Arrow") && key.target === document.body) events.key(key);
 });

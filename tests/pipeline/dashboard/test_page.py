@@ -175,6 +175,10 @@ def test_it_works_by_keyboard(look: Callable[..., Look]) -> None:
         page = look(feed)
         page.until(ROWS, lambda rows: len(rows) == 3)
         keys = page.page.keyboard
+        keys.press("ArrowDown")  # from anywhere
+        assert page.page.evaluate("document.activeElement.closest('li')?.dataset.id") is not None
+        page.page.reload()
+        page.until(ROWS, lambda rows: len(rows) == 3)
         keys.press("Tab")
         assert page.page.evaluate("document.activeElement.className") == "skip"
         outline = page.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
