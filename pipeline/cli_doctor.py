@@ -40,9 +40,12 @@ def doctor(
 
     checks = names(source is not None or config is not None)
     findings = []
-    for n in range(_cameras(config)):
+    cameras = _cameras(config)
+    for n, camera in enumerate(cameras):
         asked = practice.Asked(config, source, n)
-        for finding in practice.examine(asked, checks if n == 0 else _OF_A_CAMERA):
+        for found in practice.examine(asked, checks if n == 0 else _OF_A_CAMERA):
+            own = len(cameras) > 1 and found.name in _OF_A_CAMERA
+            finding = found.of(camera) if own else found
             findings.append(finding)
             if not as_json:
                 _say(finding)
@@ -52,14 +55,14 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _cameras(config: Path | None) -> int:
-    """How many there are in the file; the first check says what is wrong with it."""
+def _cameras(config: Path | None) -> list[str]:
+    """Their names in the file; the first check says what is wrong with it."""
     from pipeline.cameras import load_cameras
 
     try:
-        return 1 if config is None else len(load_cameras(config))
+        return [""] if config is None else [c.capture.name for c in load_cameras(config)]
     except UserError:
-        return 1
+        return [""]
 
 
 def _say(finding: Finding) -> None:

@@ -200,15 +200,14 @@ def run(
         if len(cameras) > 1:
             several = Several(cameras, watchers, screen.note)
             Signals(several, again, screen.note, notifier).listen()
-            summaries = several.run()
+            try:
+                several.run()
+            finally:
+                screen.summaries(several.summaries)
         else:
             graph = Graph(cameras[0], watchers.on_report, hear=watchers.on_message)
             Signals(One(graph), again, screen.note, notifier).listen()
-            summaries = {"": graph.run()}
-    if len(cameras) > 1:
-        screen.summaries(summaries)
-    else:
-        screen.summary(summaries[""])
+            screen.summary(graph.run())
 
 
 def _screen(cameras: Sequence[Config], quiet: bool, verbose: bool) -> Screen | JsonScreen:

@@ -157,7 +157,7 @@ def _percentiles(samples: Any) -> dict[str, float] | None:
 def _clean(value: Any) -> Any:
     """What JSON can say, without secrets, of bounded length."""
     if isinstance(value, str):
-        return redacted(value[:_LONGEST]).encode(errors="replace").decode()
+        return redacted(value[: 4 * _LONGEST])[:_LONGEST].encode(errors="replace").decode()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

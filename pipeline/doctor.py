@@ -44,6 +44,10 @@ class Finding(msgspec.Struct, frozen=True):
     todo: str = ""
     seconds: float = 0.0
 
+    def of(self, camera: str) -> Finding:
+        """The finding with the camera's name."""
+        return msgspec.structs.replace(self, name=f"{self.name}, {camera}")
+
 
 def green(found: str) -> Found:
     """In order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import stat
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import msgspec
 from models.errors import UserError
 from pipeline import doctor_sight
 from pipeline.doctor import Finding, Found, Level, green
+from pipeline.guard import reach
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -127,6 +129,32 @@ def event_address(config: Config) -> Found:
     return green(f"{bound} is free")
 
 
+def web_addresses(config: Config) -> Found:
+    """The page and the metrics can be served where they are asked for."""
+    served = []
+    for name, port, section in (
+        ("dashboard", config.dashboard.port, config.dashboard),
+        ("metrics", config.metrics.port, config.metrics),
+    ):
+        if not section.enabled:
+            continue
+        where = f"{section.host}:{port}"
+        try:
+            with socket.create_server((section.host, port)):
+                served.append(f"{name} {where} is free")
+        except OSError as error:
+            todo = f"end what holds it, or set another: {name}.port"
+            return "red", f"{name} {where}: {error.strerror or error}", todo
+        far = reach(f"tcp://{where}") == "network"
+        if far and section.token is None and not config.security.insecure:
+            return (
+                "red",
+                f"{name} {where}: others reach it, and there is no token",
+                (f"set MESPOT_{name.upper()}__TOKEN to 16 characters or more"),
+            )
+    return green("; ".join(served) or "neither the page nor metrics are asked for")
+
+
 def disk(config: Config) -> Found:
     """Room where events are written, and leave to write there."""
     from pipeline.journal import default_path
@@ -182,6 +210,7 @@ CHECKS: dict[str, Check] = {
     "cameras": doctor_sight.cameras,
     "source": doctor_sight.source,
     "event address": event_address,
+    "page, metrics": web_addresses,
     "disk": disk,
     "keys": keys,
 }

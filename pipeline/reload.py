@@ -49,6 +49,8 @@ RELOADABLE = frozenset(
         "metrics.stall_s",
     }
 )
+# read once, when the process starts
+OF_THE_PROCESS = ("dashboard.", "metrics.", "lsl.", "console.")
 _AGAIN_S = 0.2  # between two tellings of nodes that have not heard
 
 

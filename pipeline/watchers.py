@@ -17,6 +17,9 @@ class Watcher:
     def on_message(self, parts: Sequence[bytes]) -> None:
         """What a node put on the tap, topic and body; in the tap's thread."""
 
+    def gone(self, stream: str) -> None:
+        """A camera of several was taken out, and its run is over."""
+
     def close(self) -> None:
         """All runs are over."""
 
@@ -36,6 +39,11 @@ class Watchers(Watcher):
         """To each."""
         for watcher in self._watchers:
             watcher.on_message(parts)
+
+    def gone(self, stream: str) -> None:
+        """To each."""
+        for watcher in self._watchers:
+            watcher.gone(stream)
 
     def close(self) -> None:
         """The last first."""

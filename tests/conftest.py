@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,17 @@ def state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     folder = tmp_path / "state"
     monkeypatch.setenv("XDG_STATE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_process() -> Iterator[None]:
+    """Signal handlers, and stages that a test puts into this process's nodes, end with it."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    for module, name in (("stage_nodes", "build"), ("publish_node", "prototypes")):
+        if f"pipeline.{module}" in sys.modules:
+            real = getattr(sys.modules["pipeline.build"], name)
+            setattr(sys.modules[f"pipeline.{module}"], name, real)

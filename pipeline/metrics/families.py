@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipeline.exports.version import version
+from pipeline.sockets import NODES
 
 _LATENCIES_S = (
     0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -85,3 +88,19 @@ class Families:
         )  # fmt: skip
         build = Gauge("mespot_build_info", "1: which mespot.", ("version",), registry=registry)
         build.labels(version()).set(1)
+
+    def forget(self, camera: str) -> None:
+        """No gauge of a camera that was taken out; counters stay, as Prometheus wants it."""
+        for gauge in (
+            self.camera_up,
+            self.last_frame,
+            self.faces,
+            self.overloaded,
+            self.log_failed,
+        ):
+            with contextlib.suppress(KeyError):
+                gauge.remove(camera)
+        for gauge in (self.up, self.idle):
+            for node in NODES:
+                with contextlib.suppress(KeyError):
+                    gauge.remove(camera, node)

@@ -62,6 +62,11 @@ class Health:
             if report.kind == "published":
                 _published(camera, msgspec.msgpack.decode(report.payload))
 
+    def forget(self, name: str) -> None:
+        """The camera ``name`` was taken out."""
+        with self._lock:
+            self._cameras.pop(name, None)
+
     def look(self) -> tuple[bool, dict[str, Any]]:
         """Whether all is well; and the answer's body."""
         now = self._clock()

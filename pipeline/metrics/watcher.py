@@ -80,6 +80,12 @@ class MetricsWatcher(Watcher):
         feed.take(report, graph)
         self.health.take(report, graph, name)
 
+    def gone(self, stream: str) -> None:
+        """No gauge and no ill health of a camera that was taken out; counters stay."""
+        name = labels.text(stream)
+        self.health.forget(name)
+        self._families.forget(name)
+
     def _processes(self) -> Iterator[tuple[str, str, int]]:
         for graph, (name, _) in list(self._feeds.items()):
             for node, process in graph.processes().items():

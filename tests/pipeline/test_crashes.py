@@ -31,13 +31,6 @@ from tests.pipeline.test_graph import _run
 INNER = ("capture", "face", "motion", "spot", "classify")
 
 
-@pytest.fixture
-def real_stages_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``scripted.install`` changes in this process is undone."""
-    monkeypatch.setattr("pipeline.stage_nodes.build", None)
-    monkeypatch.setattr("pipeline.publish_node.prototypes", None)
-
-
 class Killer(threading.Thread):
     """Kills nodes of a graph that runs as processes, and times their recovery.
 
@@ -139,9 +132,7 @@ def test_a_killed_capture_goes_on_with_the_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_a_node_that_dies_as_a_thread_is_begun_again(
-    real_stages_after: None, tmp_path: Path, name: str
-) -> None:
+def test_a_node_that_dies_as_a_thread_is_begun_again(tmp_path: Path, name: str) -> None:
     """Each node dies outside of any item, three times."""
     deaths = 3
     scripted.install()
@@ -185,7 +176,7 @@ def test_a_process_that_hangs_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_thread_that_hangs_ends_the_run_with_code_3_and_closes_what_is_open(
-    real_stages_after: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SCRIPTED_HANG_S", "12")
     out = tmp_path / "e"

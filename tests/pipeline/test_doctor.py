@@ -89,6 +89,32 @@ def test_an_address_that_is_taken_is_red() -> None:
     assert CHECKS["event address"](load(events="tcp://127.0.0.1:*"))[0] == "green"
 
 
+def test_a_taken_port_of_the_page_and_a_missing_token_are_red() -> None:
+    check = CHECKS["page, metrics"]
+    assert check(load())[0] == "green"
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        for name in ("dashboard", "metrics"):
+            level, found, todo = check(load(**{name: {"enabled": True, "port": port}}))
+            assert (level, todo) == ("red", f"end what holds it, or set another: {name}.port")
+            assert f"{name} 127.0.0.1:{port}" in found
+    assert check(load(metrics={"enabled": True, "port": 0}))[0] == "green"
+    far = {"enabled": True, "port": 0, "host": "0.0.0.0"}
+    assert "no token" in check(load(dashboard=far))[1]
+    assert check(load(dashboard=far | {"token": "0123456789abcdef"}))[0] == "green"
+
+
+def test_several_cameras_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "mespot.toml"
+    file.write_text('[[camera]]\nname = "a"\nsource = "x.mp4"\n[[camera]]\nsource = "y.mp4"\n')
+    assert "x.mp4" in perform("source", Asked(file).encoded()).found
+    second = perform("source", Asked(file, camera=1).encoded())
+    assert "y.mp4" in second.found
+    assert second.of("y").name == "source, y"
+
+
 def test_a_wrong_configuration_is_one_red_line_and_the_rest_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "mespot.toml"
     file.write_text("no_such_key = 1\n")

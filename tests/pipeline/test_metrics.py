@@ -49,13 +49,6 @@ def watching() -> Iterator[Any]:
         one.close()
 
 
-@pytest.fixture
-def real_stages_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``scripted.install`` changes in this process is undone."""
-    monkeypatch.setattr("pipeline.stage_nodes.build", None)
-    monkeypatch.setattr("pipeline.publish_node.prototypes", None)
-
-
 def test_a_real_run_is_told_as_its_summary_tells_it(watching: Any) -> None:
     config = _config(duration=9, fps="max", model=None)
     watcher = watching(config)
@@ -301,7 +294,7 @@ def _kill(name: str) -> None:
     raise AssertionError(f"no process for {name}")
 
 
-def test_no_counter_goes_back_over_a_killed_node(watching: Any, real_stages_after: None) -> None:
+def test_no_counter_goes_back_over_a_killed_node(watching: Any) -> None:
     config = scripted.config(
         transport="ipc", duration=600, fps=60, metrics={"port": 0}, graph={"heartbeat_s": 0.1}
     )

@@ -234,14 +234,7 @@ def test_a_run_of_one_camera_takes_no_others() -> None:
     assert said == "nothing was reloaded: 2 cameras now, and this run is of one: a restart"
 
 
-@pytest.fixture
-def real_stages_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``scripted.install`` changes in this process is undone."""
-    monkeypatch.setattr("pipeline.stage_nodes.build", None)
-    monkeypatch.setattr("pipeline.publish_node.prototypes", None)
-
-
-def test_every_node_hears_it_and_a_restarted_one_has_it(real_stages_after: None) -> None:
+def test_every_node_hears_it_and_a_restarted_one_has_it() -> None:
     """Processes; one is killed after the reload, and begins with what holds now."""
     import multiprocessing
 

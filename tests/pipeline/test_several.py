@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,11 +22,13 @@ from pipeline.cli import run
 from pipeline.config import Config
 from pipeline.graph import Graph, GraphDied
 from pipeline.messages import Report
-from pipeline.several import Several
+from pipeline.reload import Reloaded, changed
+from pipeline.several import Camera, Several
 from pipeline.summary import NodeState, Summary
 from pipeline.watchers import Watcher
 
 ROOT = Path(__file__).parents[2]
+ANY = 'events = "tcp://127.0.0.1:*"\n'
 SPOT = """\
 fps = "max"
 events = "tcp://127.0.0.1:*"
@@ -151,6 +153,112 @@ def test_a_cameras_graph_that_dies_is_begun_again_and_the_others_go_on(
     assert Counter(Dying.lives) == {"cam0": 1, "cam1": 3}
     waits = ["0.01", "0.02"]
     assert notes == [f"cam1: motion: hangs; again in {wait} s" for wait in waits]
+
+
+class Waiting:
+    """In place of a graph: runs until it is told to stop, and drains as long as ``gate`` says."""
+
+    gate = threading.Event()
+
+    def __init__(self, config: Config, *more: object, **others: object) -> None:
+        self.config = config
+        self.nodes = {"capture": NodeState(received=5)}
+        self.stopped = threading.Event()
+
+    def run(self) -> Summary:
+        if self.config.source.endswith("short.mp4"):
+            return Summary(self.nodes, Counter(), 1.0)
+        assert self.stopped.wait(60)
+        assert self.gate.wait(60)
+        return Summary(self.nodes, Counter(), 1.0)
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def reload(self, config: Config) -> Reloaded:
+        return Reloaded([], changed(self.config, config))
+
+
+class Running:
+    """``Several`` on waiting graphs."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pipeline.several.Graph", Waiting)
+        monkeypatch.setattr(Waiting, "gate", threading.Event())
+        self._folder = tmp_path
+        self.gone: list[str] = []
+        watcher = Watcher()
+        watcher.gone = self.gone.append  # type: ignore[method-assign]
+        self.several = Several(self.cameras(a="", b=""), watcher)
+        self._thread = threading.Thread(target=self.several.run)
+        self._thread.start()
+        _until(lambda: all(one.graph for one in self.several.cameras))
+
+    def cameras(self, shared: str = "", **tables: str) -> list[Config]:
+        text = [f'name = "{name}"\n' + own for name, own in tables.items()]
+        text = [one if "source" in one else one + "\nsource = 0" for one in text]
+        return load_cameras(written(self._folder, *text, shared="model = []\n" + ANY + shared))
+
+    def camera(self, name: str) -> Camera:
+        (found,) = (one for one in self.several.cameras if one.name == name)
+        return found
+
+    def end(self) -> None:
+        Waiting.gate.set()
+        self.several.stop()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    running = Running(tmp_path, monkeypatch)
+    yield running
+    running.end()
+
+
+def test_settings_that_are_changed_back_while_a_camera_drains(waiting: Running) -> None:
+    several = waiting.several
+    assert several.reload(waiting.cameras(a="faces = 2", b="")) == "a: begun again for faces"
+    assert several.reload(waiting.cameras(a="", b="")) == "a: begun again"
+    assert several.reload(waiting.cameras(a="", b="")) == "nothing has changed"
+    Waiting.gate.set()
+    _until(lambda: waiting.camera("a").lives == 2)
+    assert waiting.camera("a").config.faces == 1
+    assert not waiting.camera("a").over and waiting.camera("b").lives == 1
+
+
+def test_a_camera_that_is_named_again_while_it_ends(waiting: Running) -> None:
+    several = waiting.several
+    assert several.reload(waiting.cameras(b="")) == "a: ended"
+    assert several.reload(waiting.cameras(a="", b="")) == "a: begun again"
+    Waiting.gate.set()
+    _until(lambda: waiting.camera("a").lives == 2)
+    assert waiting.gone == []
+    several.reload(waiting.cameras(b=""))
+    _until(lambda: waiting.gone == ["a"])
+    assert several.reload(waiting.cameras(a="", b="")) == "a: begun"
+    _until(lambda: waiting.camera("a").graph is not None)
+
+
+def test_what_is_the_processs_needs_a_restart_and_interrupts_nobody(waiting: Running) -> None:
+    shared = '[dashboard]\ntoken = "0123456789abcdef"\n[metrics]\nport = 9999\n'
+    said = waiting.several.reload(waiting.cameras(shared, a="", b="faces = 2"))
+    assert said == (
+        "a: needs a restart: dashboard.token, metrics.port; "
+        "b: begun again for faces; needs a restart: dashboard.token, metrics.port"
+    )
+    assert not waiting.camera("a").again
+
+
+def test_a_recording_that_has_ended_is_not_played_again(waiting: Running) -> None:
+    clip = 'source = "short.mp4"'
+    new = waiting.cameras(a="", b="", clip=clip)
+    assert waiting.several.reload(new) == "clip: begun"
+    _until(lambda: waiting.camera("clip").over)
+    assert waiting.several.reload(new) == "nothing has changed"
+    more = waiting.cameras(a="", b="", clip=clip + "\nfaces = 2")
+    assert waiting.several.reload(more) == "clip: begun"
 
 
 @pytest.mark.slow

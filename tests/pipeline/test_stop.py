@@ -66,13 +66,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def real_stages_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``scripted.install`` changes in this process is undone."""
-    monkeypatch.setattr("pipeline.stage_nodes.build", None)
-    monkeypatch.setattr("pipeline.publish_node.prototypes", None)
-
-
 def _started(folder: Path, transport: str, maker: str) -> subprocess.Popen[bytes]:
     """A run of its own in a process group of its own, well under way."""
     script = folder / "run.py"
@@ -145,9 +138,7 @@ class Stuck(ScriptedSource):
         self._let_go.wait(60)
 
 
-def test_a_source_that_hangs_does_not_delay_a_stop(
-    real_stages_after: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_that_hangs_does_not_delay_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
     monkeypatch.setattr(pipeline.sources, "open_source", lambda *a, **k: Stuck(let_go))
     stopped: list[float] = []
@@ -174,7 +165,7 @@ def test_a_source_that_hangs_does_not_delay_a_stop(
 
 
 def test_a_stage_that_hangs_does_not_delay_a_stop(
-    real_stages_after: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SCRIPTED_HANG_S", "8")
     out = tmp_path / "e"
