@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -140,6 +141,7 @@ def live(
         raise UserError("--no-models and --model: give one or the other")
     if no_log and log:
         raise UserError("--no-log and --log: give one or the other")
+    _deaf_to_reloads(config)
     from pipeline.cameras import load_cameras
 
     again = functools.partial(
@@ -170,6 +172,13 @@ def live(
         if source is not None and holds_secret(source):
             screen.note(_SEEN)
         run(cameras, screen, None if config is None else again)
+
+
+def _deaf_to_reloads(config: Path | None) -> None:
+    """A service manager may ask for a reload before anything stands that could take one."""
+    number = getattr(signal, "SIGHUP", None)
+    if config is not None and number and signal.getsignal(number) == signal.SIG_DFL:
+        signal.signal(number, lambda number, frame: None)
 
 
 def run(
