@@ -97,6 +97,8 @@ def _libraries() -> Any:
 
 
 def _uvicorn_config(uvicorn: Any, app: Any) -> Any:
+    from pipeline.dashboard.patience import Patience
+
     return uvicorn.Config(
         app,
         log_config=None,
@@ -104,7 +106,7 @@ def _uvicorn_config(uvicorn: Any, app: Any) -> Any:
         access_log=False,  # it would show tokens
         lifespan="off",
         loop="asyncio",
-        http="h11",
+        http=Patience,
         ws_max_size=4096,
         ws_per_message_deflate=False,
         server_header=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -14,6 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 from models.errors import AddressError, UserError
 from pipeline.dashboard.access import COOKIE
 from pipeline.dashboard.page import Dashboard
+from pipeline.dashboard.patience import MOST_OF_ONE
 from pipeline.keys import KeysError
 from tests.pipeline.dashboard.feed import TOKEN, Feed, get, port_of, served, settings
 
@@ -22,6 +24,10 @@ WAIT_S = 60
 
 def live(feed: Feed, **more: Any) -> ClientConnection:
     return connect(f"ws://127.0.0.1:{port_of(feed)}/live", open_timeout=WAIT_S, **more)
+
+
+def live_with_token(feed: Feed) -> ClientConnection:
+    return live(feed, additional_headers={"Authorization": f"Bearer {TOKEN}"})
 
 
 def refused(feed: Feed, **more: Any) -> int:
@@ -144,3 +150,46 @@ def test_images_off_is_no_picture_at_all(images: bool) -> None:
         assert found[0] == (200 if images else 404)
         account = json.loads(get(feed, f"/api/event?stream=synthetic&id={event.id}")[2])
         assert (len(account["crops"]) == 6) == images
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",  # nothing at all
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",  # half a request
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET",  # half a second one
+    ],
+)
+def test_who_asks_nothing_takes_nobody_s_place(
+    said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.dashboard.patience.ASK_S", 0.5)
+    with served(token=TOKEN) as feed, contextlib.ExitStack() as stack, live_with_token(feed) as own:
+        links = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port_of(feed)), WAIT_S))
+            for _ in range(110)
+        ]
+        for link in links:
+            link.sendall(said)
+        for link in links:
+            with contextlib.suppress(ConnectionResetError):
+                while link.recv(4096):
+                    pass
+        assert get(feed, "/", Authorization=f"Bearer {TOKEN}")[0] == 200
+        feed.event()
+        told = [json.loads(own.recv(WAIT_S))["t"]]
+        while told[-1] != "event":  # a browser that looks on is not cut
+            told.append(json.loads(own.recv(WAIT_S))["t"])
+
+
+def test_one_address_does_not_take_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.dashboard.patience._is_loopback", lambda host: False)
+    with served(token=TOKEN) as feed, contextlib.ExitStack() as stack:
+        links = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port_of(feed)), WAIT_S))
+            for _ in range(MOST_OF_ONE + 1)
+        ]
+        with contextlib.suppress(ConnectionResetError):
+            assert links[-1].recv(1) == b""  # cut
+        links[0].sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert links[0].recv(12) == b"HTTP/1.1 401"
