@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from http import cookies
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "mespot"
 _YEAR_S = 365 * 24 * 3600
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -74,30 +73,36 @@ class Access:
             return PlainTextResponse("mespot: not a name of this machine\n", 403)
         if not _same_origin(headers, host, scope["type"] == "websocket"):
             return PlainTextResponse("mespot: not for other sites\n", 403)
-        if self._token is None or self._known(headers):
+        if self._token is None or self._known(headers, cookie_name(host)):
             return None
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         if scope["type"] == "http" and scope["path"] == "/" and self._is_token(asked):
             answer = RedirectResponse("/", 303)
             answer.set_cookie(
-                COOKIE, self._cookie, max_age=_YEAR_S, httponly=True, samesite="lax", path="/"
+                cookie_name(host), self._cookie, max_age=_YEAR_S, httponly=True, samesite="lax"
             )
             return answer
         return PlainTextResponse(_ASKED, 401, headers={"www-authenticate": "Bearer"})
 
-    def _known(self, headers: Headers) -> bool:
+    def _known(self, headers: Headers, cookie: str) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(given.strip()):
             return True
-        jar: cookies.SimpleCookie = cookies.SimpleCookie()
-        try:
-            jar.load(headers.get("cookie", ""))
-        except cookies.CookieError:
-            return False
-        return COOKIE in jar and _equal(jar[COOKIE].value, self._cookie)
+        # other programs of this host put odd ones beside it
+        jar = cookie_parser("; ".join(headers.getlist("cookie")))
+        return _equal(jar.get(cookie, ""), self._cookie)
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and _equal(given, self._token)
+
+
+def cookie_name(host: str) -> str:
+    """Of a page as ``host`` (a Host header) names it: browsers keep cookies of all ports as one."""
+    try:
+        port = urlsplit(f"//{host}").port
+    except ValueError:
+        port = None
+    return "mespot" if port is None else f"mespot-{port}"
 
 
 def _equal(given: str, wanted: str) -> bool:

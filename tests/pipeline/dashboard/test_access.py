@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from models.errors import AddressError, UserError
-from pipeline.dashboard.access import COOKIE
+from pipeline.dashboard.access import cookie_name
 from pipeline.dashboard.page import Dashboard
 from pipeline.dashboard.patience import MOST_OF_ONE
 from pipeline.keys import KeysError
@@ -82,7 +82,8 @@ def test_without_the_token_nothing_is_told() -> None:
             assert get(feed, path, Authorization="Bearer wrong-wrong-wrong-wrong")[0] == 401
         assert get(feed, "/?token=wrong")[0] == 401
         assert refused(feed) == 403
-        assert refused(feed, additional_headers={"Cookie": f"{COOKIE}={TOKEN}"}) == 403
+        name = cookie_name(f"127.0.0.1:{port_of(feed)}")
+        assert refused(feed, additional_headers={"Cookie": f"{name}={TOKEN}"}) == 403
 
 
 def test_the_token_is_given_once_and_becomes_a_cookie() -> None:
@@ -96,6 +97,24 @@ def test_the_token_is_given_once_and_becomes_a_cookie() -> None:
         assert get(feed, "/", Authorization=f"Bearer {TOKEN}")[0] == 200
         with live(feed, additional_headers={"Cookie": cookie}) as link:
             assert json.loads(link.recv(WAIT_S))["t"] == "hello"
+
+
+@pytest.mark.parametrize("odd", ["a b=c", 'a={"x": 1}', "naïve=1", "=", "a[0]=1", ",;"])
+def test_odd_cookies_beside_it_do_not_matter(odd: str) -> None:
+    with served(token=TOKEN) as feed:
+        cookie = get(feed, f"/?token={TOKEN}")[1]["set-cookie"].partition(";")[0]
+        assert get(feed, "/", Cookie=f"{odd}; {cookie}; {odd}")[0] == 200
+        assert get(feed, "/", Cookie=odd)[0] == 401
+
+
+def test_two_pages_of_one_host_do_not_log_each_other_out() -> None:
+    with served(token=TOKEN) as one, served(token="another-" + TOKEN) as two:
+        jar = dict(
+            get(feed, f"/?token={token}")[1]["set-cookie"].partition(";")[0].split("=", 1)
+            for feed, token in ((one, TOKEN), (two, "another-" + TOKEN))
+        )  # as a browser keeps them: by name
+        cookie = "; ".join(f"{name}={value}" for name, value in jar.items())
+        assert [get(feed, "/", Cookie=cookie)[0] for feed in (one, two)] == [200, 200]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "camera-room"])
