@@ -49,7 +49,7 @@ class Dashboard(Watcher):
         host, port = self._socket.getsockname()[:2]
         named = f"[{host}]" if ":" in host else host
         self.address = f"http://{named}:{port}"
-        guarded = app(self._hub, token, settings.loopback)
+        guarded = app(self._hub, token, settings.loopback, settings.origin)
         self._server = uvicorn.Server(_uvicorn_config(uvicorn, guarded))
         self._thread = threading.Thread(target=self._run, name="dashboard", daemon=True)
         self._thread.start()
@@ -124,8 +124,9 @@ def _token(settings: DashboardConfig) -> str | None:
     """
     token = "" if settings.token is None else settings.token.get_secret_value()
     if not token and not settings.loopback:
+        key, where = ("origin", settings.origin) if settings.origin else ("host", settings.host)
         raise KeysError(
-            f"dashboard.host: {settings.host} is reached by others: set dashboard.token "
+            f"dashboard.{key}: {where} is reached by others: set dashboard.token "
             f"(or MESPOT_DASHBOARD__TOKEN), {_LEAST_TOKEN} characters or more"
         )
     if token and len(token) < _LEAST_TOKEN:

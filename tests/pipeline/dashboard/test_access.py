@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from models.errors import AddressError, UserError
+from pipeline.config import ConfigError
 from pipeline.dashboard.access import cookie_name
 from pipeline.dashboard.page import Dashboard
 from pipeline.dashboard.patience import MOST_OF_ONE
@@ -125,6 +126,43 @@ def test_others_reach_it_with_a_token_only(host: str) -> None:
         Dashboard(settings(host=host, token="short").dashboard)
     assert not settings(host=host, token=TOKEN).dashboard.pictures
     assert settings(host=host, token=TOKEN, images=True).dashboard.pictures
+
+
+@pytest.mark.parametrize("passed_on", [True, False])
+def test_behind_a_proxy_with_tls(passed_on: bool) -> None:
+    origin = "https://lab.example"
+    with served(token=TOKEN, origin=origin) as feed:
+        host = "lab.example" if passed_on else f"127.0.0.1:{port_of(feed)}"
+        assert get(feed, "/", Host=host)[0] == 401
+        cookie, _, attributes = get(feed, f"/?token={TOKEN}", Host=host)[1]["set-cookie"].partition(
+            ";"
+        )
+        assert "secure" in attributes.lower()
+        asked = {"Host": host, "Cookie": cookie}
+        assert get(feed, "/", **asked)[0] == 200
+        assert get(feed, "/static/main.js", **asked, Origin=origin)[0] == 200
+        assert _upgraded(feed, asked | {"Origin": origin}) == 101
+        assert _upgraded(feed, {"Host": host, "Origin": origin}) == 403
+        for other in ("https://evil.example", "https://lab.example:444", "null"):
+            assert get(feed, "/static/main.js", **asked, Origin=other)[0] == 403
+            assert _upgraded(feed, asked | {"Origin": other}) == 403
+
+
+def _upgraded(feed: Feed, headers: dict[str, str]) -> int:
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    lines = [f"{name}: {value}" for name, value in (headers | upgrade | key).items()]
+    with socket.create_connection(("127.0.0.1", port_of(feed)), WAIT_S) as link:
+        link.sendall("\r\n".join(["GET /live HTTP/1.1", *lines, "", ""]).encode())
+        return int(link.recv(4096).split()[1])
+
+
+def test_a_proxy_lets_others_in_so_their_rules_hold() -> None:
+    with pytest.raises(KeysError, match=r"dashboard\.origin: https://lab\.example is reached"):
+        Dashboard(settings(origin="https://lab.example").dashboard)
+    assert not settings(origin="https://lab.example", token=TOKEN).dashboard.pictures
+    with pytest.raises(ConfigError, match=r"dashboard\.origin"):
+        settings(origin="https://lab.example/page")
 
 
 def test_the_token_is_not_shown() -> None:
