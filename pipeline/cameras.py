@@ -35,7 +35,8 @@ def load_cameras(toml: Path | None = None, **options: Any) -> list[Config]:
     (None: not given) win over both, as always. Each camera has a name of its own, and
     addresses and files of its own: where they are not said for the camera, its event socket
     is two ports above that of the camera before, and its name enters the names of ``out`` and
-    ``log.path``, and the folder of clips.
+    ``log.path``, and the folder of clips. One page shows them all, so the first camera's
+    ``dashboard`` is everybody's; a camera's own ``images = false`` stays.
 
     Raises:
         ConfigError: one line that names the camera and the key at fault.
@@ -50,7 +51,15 @@ def load_cameras(toml: Path | None = None, **options: Any) -> list[Config]:
     for name, count in names.items():
         if count > 1:
             raise ConfigError(f"{toml}: {count} cameras are called {name}; give each a name")
-    return cameras
+    return [_on_the_page(camera, cameras[0]) for camera in cameras]
+
+
+def _on_the_page(camera: Config, first: Config) -> Config:
+    """``camera`` as the page of ``first`` shows it, which may be open to others."""
+    page = first.dashboard
+    if camera.dashboard.images is False:
+        page = page.model_copy(update={"images": False})
+    return camera.model_copy(update={"dashboard": page})
 
 
 def _check(tables: Any, toml: Path | None, options: dict[str, Any]) -> None:

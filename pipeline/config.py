@@ -191,6 +191,11 @@ class DashboardConfig(_Section):
     token: SecretStr | None = Field(
         None, description="what a browser must know; needed where others reach the page"
     )
+    origin: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#@\s]+)?$",
+        description="https://name of a proxy through which others reach the page",
+    )
     images: bool | None = Field(None, description="show pictures; default: on loopback alone")
     fps: float = Field(12.0, gt=0, le=60, description="most pictures a second")
     width: int = Field(640, ge=64, le=1920, description="most px of a picture's width")
@@ -198,6 +203,8 @@ class DashboardConfig(_Section):
     @property
     def loopback(self) -> bool:
         """Whether this machine alone reaches the page."""
+        if self.origin:
+            return False  # a proxy on this machine lets others in
         try:
             return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from http import cookies
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "mespot"
 _YEAR_S = 365 * 24 * 3600
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -41,12 +40,14 @@ class Access:
         token: what a browser must know; None: nothing.
         loopback: this machine alone reaches the page, and so may only its own names be asked for:
             a foreign name that was made to mean 127.0.0.1 is turned away.
+        origin: of a proxy before the page, as ``https://name``; "": none.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, loopback: bool) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, loopback: bool, origin: str = "") -> None:
         self._app = app
         self._token = token
         self._loopback = loopback
+        self._origin = origin.lower()
         # the cookie outlives a restart, and does not tell the token
         self._cookie = (
             "" if token is None else hmac.digest(token.encode(), b"mespot page", "sha256").hex()
@@ -72,32 +73,43 @@ class Access:
         host = headers.get("host", "")
         if self._loopback and not _is_own(host):
             return PlainTextResponse("mespot: not a name of this machine\n", 403)
-        if not _same_origin(headers, host, scope["type"] == "websocket"):
+        if not _same_origin(headers, host, self._origin, scope["type"] == "websocket"):
             return PlainTextResponse("mespot: not for other sites\n", 403)
-        if self._token is None or self._known(headers):
+        if self._token is None or self._known(headers, cookie_name(host)):
             return None
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         if scope["type"] == "http" and scope["path"] == "/" and self._is_token(asked):
             answer = RedirectResponse("/", 303)
             answer.set_cookie(
-                COOKIE, self._cookie, max_age=_YEAR_S, httponly=True, samesite="lax", path="/"
+                cookie_name(host),
+                self._cookie,
+                max_age=_YEAR_S,
+                secure=self._origin.startswith("https:"),
+                httponly=True,
+                samesite="lax",
             )
             return answer
         return PlainTextResponse(_ASKED, 401, headers={"www-authenticate": "Bearer"})
 
-    def _known(self, headers: Headers) -> bool:
+    def _known(self, headers: Headers, cookie: str) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(given.strip()):
             return True
-        jar: cookies.SimpleCookie = cookies.SimpleCookie()
-        try:
-            jar.load(headers.get("cookie", ""))
-        except cookies.CookieError:
-            return False
-        return COOKIE in jar and _equal(jar[COOKIE].value, self._cookie)
+        # other programs of this host put odd ones beside it
+        jar = cookie_parser("; ".join(headers.getlist("cookie")))
+        return _equal(jar.get(cookie, ""), self._cookie)
 
     def _is_token(self, given: str) -> bool:
         return self._token is not None and _equal(given, self._token)
+
+
+def cookie_name(host: str) -> str:
+    """Of a page as ``host`` (a Host header) names it: browsers keep cookies of all ports as one."""
+    try:
+        port = urlsplit(f"//{host}").port
+    except ValueError:
+        port = None
+    return "mespot" if port is None else f"mespot-{port}"
 
 
 def _equal(given: str, wanted: str) -> bool:
@@ -115,10 +127,11 @@ def _is_own(host: str) -> bool:
         return False
 
 
-def _same_origin(headers: Headers, host: str, socket: bool) -> bool:
+def _same_origin(headers: Headers, host: str, proxy: str, socket: bool) -> bool:
     """Whether a request comes from this page, from a person, or from a program."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    is_proxy = origin is not None and proxy != "" and origin.lower() == proxy
+    if origin is not None and not is_proxy and urlsplit(origin).netloc.lower() != host.lower():
         return False
     site = headers.get("sec-fetch-site", "none")
     if socket or headers.get("sec-fetch-mode", "") != "navigate":

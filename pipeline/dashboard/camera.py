@@ -91,12 +91,20 @@ class Camera:
     def __init__(self, name: str) -> None:
         self.name = name
         self.config: Config | None = None
+        self.life = -1  # how often its graph was begun again
+        self.lines: deque[tuple[int, str]] = deque(maxlen=_MOST_LINES)  # UTC ms, what happened
+        self._graph: Graph | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """A life of the graph: source time and the ids of events start anew with it."""
+        self.life += 1
+        self._started = False
         self.phase = "starting"
         self.detail = ""
         self.faces: set[int] = set()
         self.overloaded = ""
         self.log = ""
-        self.lines: deque[tuple[int, str]] = deque(maxlen=_MOST_LINES)  # UTC ms, what happened
         self.nodes = {name: NodeView() for name in NODES}
         self.records: OrderedDict[str, Record] = OrderedDict()
         self.rises: deque[Rises] = deque(maxlen=_MOST_RISES)
@@ -111,6 +119,9 @@ class Camera:
     def report(self, report: Report, graph: Graph) -> None:
         """A node's word."""
         now = time.monotonic()
+        if self._graph is not None and self._graph is not graph:
+            self._begin()  # no message of this graph has come yet: its face node begins later
+        self._graph = graph
         self.config = graph.config
         node, state = self.nodes[report.node], graph.nodes[report.node]
         node.age.extend(now, report.latencies_ms)
@@ -184,6 +195,9 @@ class Camera:
         """A change of state."""
         name, detail = message.state, message.detail
         if name == "started":
+            if self._started:
+                self._begin()
+            self._started = True
             self.phase, self.detail = "watching", ""
         elif name == "face_found" and message.face is not None:
             self.faces.add(message.face)
@@ -209,7 +223,7 @@ class Camera:
     # ------------------------------------------------------------ views
 
     def about(self) -> dict[str, Any]:
-        """What does not change during a run."""
+        """What does not change during a life."""
         config = self.config
         method = "mespot" if config is None else config.method
         scale = 1.0 if config is None else config.spot.threshold_scale
@@ -217,6 +231,7 @@ class Camera:
         paper = "θ = each prototype's own threshold (eq. 24)"
         return {
             "name": self.name,
+            "life": self.life,
             "method": method,
             "theta": joint if method == "mespot" else paper,
             "search_s": 1.0 if config is None else config.spot.search_s,

@@ -43,6 +43,7 @@ class Hub:
         self._lock = threading.Lock()
         self._cameras: dict[str, Camera] = {}
         self._clients: set[Outbox] = set()
+        self._abouts: dict[str, dict[str, Any]] = {}  # as told last
 
     # ------------------------------------------------------------ from the run
 
@@ -51,11 +52,19 @@ class Hub:
         stream = stream_of(graph.config.source, graph.config.capture.name)
         with self._lock:
             camera = self._camera(stream)
-            new = camera is not None and camera.config is None
             if camera is not None:
                 camera.report(report, graph)
-        if camera is not None and new:
-            self._tell({"t": "camera", "camera": camera.about()})
+        if camera is not None:
+            self._tell_about(camera)
+
+    def _tell_about(self, camera: Camera) -> None:
+        """What is new about a camera: it is known now, or lives again, maybe otherwise."""
+        with self._lock:
+            about = camera.about()
+            if not about["known"] or self._abouts.get(camera.name) == about:
+                return
+            self._abouts[camera.name] = about
+        self._tell({"t": "camera", "camera": about})
 
     def message(self, parts: Sequence[bytes]) -> None:
         """What a node put on the tap."""
@@ -115,8 +124,8 @@ class Hub:
         if kind == "event":
             event = msgspec.msgpack.decode(body, type=EventMessage)
             with self._lock:
-                event = camera.event(event)
-            self._tell({"t": "event", "s": camera.name, "event": event})
+                event, life = camera.event(event), camera.life
+            self._tell({"t": "event", "s": camera.name, "life": life, "event": event})
         elif kind == "blink":
             blink = msgspec.msgpack.decode(body, type=BlinkMessage)
             with self._lock:
@@ -126,6 +135,7 @@ class Hub:
             state = msgspec.msgpack.decode(body, type=StateMessage)
             with self._lock:
                 camera.state(state)
+            self._tell_about(camera)
             self._tell({"t": "state", "s": camera.name, "state": state.state, "face": state.face})
             self.beat()
 

@@ -49,7 +49,7 @@ class Dashboard(Watcher):
         host, port = self._socket.getsockname()[:2]
         named = f"[{host}]" if ":" in host else host
         self.address = f"http://{named}:{port}"
-        guarded = app(self._hub, token, settings.loopback)
+        guarded = app(self._hub, token, settings.loopback, settings.origin)
         self._server = uvicorn.Server(_uvicorn_config(uvicorn, guarded))
         self._thread = threading.Thread(target=self._run, name="dashboard", daemon=True)
         self._thread.start()
@@ -97,6 +97,8 @@ def _libraries() -> Any:
 
 
 def _uvicorn_config(uvicorn: Any, app: Any) -> Any:
+    from pipeline.dashboard.patience import Patience
+
     return uvicorn.Config(
         app,
         log_config=None,
@@ -104,7 +106,7 @@ def _uvicorn_config(uvicorn: Any, app: Any) -> Any:
         access_log=False,  # it would show tokens
         lifespan="off",
         loop="asyncio",
-        http="h11",
+        http=Patience,
         ws_max_size=4096,
         ws_per_message_deflate=False,
         server_header=False,
@@ -122,8 +124,9 @@ def _token(settings: DashboardConfig) -> str | None:
     """
     token = "" if settings.token is None else settings.token.get_secret_value()
     if not token and not settings.loopback:
+        key, where = ("origin", settings.origin) if settings.origin else ("host", settings.host)
         raise KeysError(
-            f"dashboard.host: {settings.host} is reached by others: set dashboard.token "
+            f"dashboard.{key}: {where} is reached by others: set dashboard.token "
             f"(or MESPOT_DASHBOARD__TOKEN), {_LEAST_TOKEN} characters or more"
         )
     if token and len(token) < _LEAST_TOKEN:

@@ -28,7 +28,7 @@ _STEP_S = 0.03  # what comes within goes out together
 _LONGEST_WORD = 2000
 
 
-def app(hub: Hub, token: str | None, loopback: bool) -> ASGIApp:
+def app(hub: Hub, token: str | None, loopback: bool, origin: str = "") -> ASGIApp:
     """The page, its parts and its socket, guarded."""
 
     async def page(request: Request) -> Response:
@@ -76,7 +76,7 @@ def app(hub: Hub, token: str | None, loopback: bool) -> ASGIApp:
         WebSocketRoute("/live", live),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
-    return Access(Starlette(routes=routes), token, loopback)
+    return Access(Starlette(routes=routes), token, loopback, origin)
 
 
 def _asked(request: Request) -> tuple[str, str]:

@@ -61,6 +61,44 @@ def test_addresses_and_files_are_each_cameras_own(tmp_path: Path) -> None:
     assert [str(one.clips.folder) for one in (a, b, c)] == ["clips/a", "own", "clips/c"]
 
 
+PAGE = """\
+[[camera]]
+name = "a"
+source = "0"
+[camera.dashboard]
+enabled = true
+{first}
+[[camera]]
+name = "b"
+source = "1"
+[camera.dashboard]
+{second}
+"""
+OPEN = 'host = "0.0.0.0"\ntoken = "a-token-of-this-test"\n'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "pictures"),
+    [
+        ("", "", [True, True]),
+        ("", "images = false", [True, False]),
+        (OPEN, "", [False, False]),  # others reach the page, on whatever host the second is
+        (OPEN, 'host = "127.0.0.1"\nenabled = true', [False, False]),
+        (OPEN, "images = true", [False, False]),
+        (OPEN + "images = true", "images = false", [True, False]),
+        (OPEN + "images = true", "", [True, True]),
+        ("images = false", "images = true", [False, False]),
+    ],
+)
+def test_the_page_is_the_first_cameras(
+    tmp_path: Path, first: str, second: str, pictures: list[bool]
+) -> None:
+    cameras = load_cameras(written(tmp_path, PAGE.format(first=first, second=second)))
+    assert [camera.dashboard.pictures for camera in cameras] == pictures
+    assert cameras[0].dashboard.host == cameras[1].dashboard.host
+    assert cameras[0].tapped and cameras[1].tapped
+
+
 def test_environment_and_options_win_over_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ export class Events {
     this.list.onkeydown = (key) => this.key(key);
   }
 
-  // fresh: it has just come, and may be spoken
+  // run: it and the camera's life in it; fresh: the event has just come, and may be spoken
   add(run, event, fresh) {
     const key = `${run} ${event.stream} ${event.id}`;
     const old = this.rows.get(key);

@@ -17,8 +17,13 @@ startTheme();
 const picture = new Picture();
 const curves = new Curves(names);
 const explanation = new Explanation();
-const events = new Events(({ event, run }) => explanation.show(event, run === state.run));
+const events = new Events(({ event, run }) => explanation.show(event, run === lifeOf(event.stream)));
 onTheme(() => curves.restyle());
+
+// ids and source time start anew with each life of a camera's graph
+function lifeOf(stream, life = state.cameras.get(stream)?.life) {
+  return `${state.run} ${life}`;
+}
 
 const hearers = {
   hello(message) {
@@ -27,14 +32,15 @@ const hearers = {
     state.cameras = new Map(message.cameras.map((camera) => [camera.name, camera]));
     Object.assign(names, message.names);
     setText("version", `mespot ${message.version}.`);
-    for (const event of message.events) events.add(state.run, event, false);
+    for (const event of message.events) events.add(lifeOf(event.stream), event, false);
     showCameras();
     watch(state.cameras.has(state.stream) ? state.stream : ([...state.cameras.keys()].sort()[0] ?? ""));
   },
   camera({ camera }) {
+    const again = state.cameras.get(camera.name)?.life !== camera.life;
     state.cameras.set(camera.name, camera);
     showCameras();
-    if (!state.stream) watch(camera.name);
+    if (!state.stream || (again && camera.name === state.stream)) watch(camera.name);
     else if (camera.name === state.stream) showAbout();
   },
   health({ cameras }) {
@@ -45,8 +51,8 @@ const hearers = {
     if (!state.stream && state.cameras.size) watch([...state.cameras.keys()][0]);
     showState();
   },
-  event({ event }) {
-    events.add(state.run, event, true);
+  event({ event, life }) {
+    events.add(lifeOf(event.stream, life), event, true);
     if (event.stream === state.stream && event.face === state.face) curves.event(event);
   },
   blink({ s, blink }) {
@@ -109,7 +115,7 @@ function showFace(face, { rises, blinks }) {
   const own = (list) => list.filter((one) => one.face === face);
   curves.add(own(rises));
   own(blinks).forEach((blink) => curves.blink(blink));
-  own(events.of(state.stream).filter((row) => row.run === state.run).map((row) => row.event)).forEach((event) => curves.event(event));
+  own(events.of(state.stream).filter((row) => row.run === lifeOf(state.stream)).map((row) => row.event)).forEach((event) => curves.event(event));
 }
 
 // the face seen last, of those that are there the first

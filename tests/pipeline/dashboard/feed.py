@@ -85,6 +85,13 @@ class Feed:
         self.state("started")
         self.state("face_found", face=0)
 
+    def again(self, **changes: Any) -> None:
+        """The camera's graph is begun again: source time and ids start anew."""
+        config = self._graph.config.model_copy(update=changes)
+        self._graph = SimpleNamespace(config=config, nodes={n: NodeState() for n in NODES})
+        self.pts, self._ids = 0.0, itertools.count()
+        self.begin()
+
     def report(self, node: str, kind: Any = "beat", **more: Any) -> None:
         """A node's report."""
         report = Report(node=node, epoch=0, kind=kind, **more)

@@ -158,3 +158,39 @@ def test_crops_that_come_late_are_taken(feed: Feed) -> None:
     event = feed.event()
     feed.crops(event.id)
     assert len(_account(feed, event)["crops"]) == 6
+
+
+@pytest.mark.parametrize("graph", ["another", "the same"])
+def test_a_camera_begun_again_starts_anew(feed: Feed, graph: str) -> None:
+    hub = feed.dashboard.hub  # type: ignore[attr-defined]
+    for _ in range(90):
+        feed.rise(height=1.0)
+    feed.state("overloaded", detail="face: 12 dropped")
+    feed.crops("synthetic/0/0-1")  # of an event that never comes
+    old = feed.event()  # curves are still awaited
+    spot = feed._graph.config.spot.model_copy(update={"search_s": 0.7})
+
+    def again() -> None:
+        if graph == "another":
+            feed.again(spot=spot)
+        else:  # told by the message alone
+            feed._graph.config = feed._graph.config.model_copy(update={"spot": spot})
+            feed.pts = 0.0
+            feed.begin()
+        assert hub.record("synthetic", old.id) is None
+        for _ in range(60):
+            feed.rise(height=2.0)
+        feed.event(ident=old.id)
+        feed.event(ident="synthetic/0/0-1")
+
+    found = [json.loads(one) for one in taken(hub, "synthetic", again) if isinstance(one, str)]
+    assert found[0]["cameras"][0]["life"] == 0
+    about = [one["camera"] for one in found if one["t"] == "camera"][-1]
+    assert (about["life"], about["search_s"]) == (1, 0.7)
+    assert {one["life"] for one in found if one["t"] == "event"} == {1}
+    camera, record = hub.record("synthetic", old.id)
+    times = [rise.pts for rise in record.rises]
+    assert times == sorted(set(times)) and {r.values[0] for r in record.rises} == {2.0}
+    assert max(rise.pts for rise in camera.rises) < 2.1
+    assert hub.record("synthetic", "synthetic/0/0-1")[1].crops == {}
+    assert camera.health()["overloaded"] == ""

@@ -263,6 +263,24 @@ def test_it_survives_a_restart_of_the_server(look: Callable[..., Look]) -> None:
             dashboard.close()
 
 
+def test_a_camera_begun_again_leaves_old_events_as_they_were(look: Callable[..., Look]) -> None:
+    with served() as feed:
+        page = look(feed)
+        for _ in range(60):
+            feed.rise()
+        feed.event()
+        page.until(ROWS, lambda rows: rows == ["final"])
+        feed.again(spot=settings().spot.model_copy(update={"search_s": 0.7}))
+        page.until("document.getElementById('search').textContent", lambda t: t == "0.7")
+        feed.rise()
+        page.until("Number(document.getElementById('plot').dataset.until) < 1")
+        feed.event("apex")  # the same id
+        page.until(ROWS, lambda rows: rows == ["apex", "final"])
+        page.page.click("#list li:last-child button")
+        page.until("document.getElementById('explain-body').textContent", lambda t: "ended" in t)
+        assert not page.errors
+
+
 def test_two_cameras_are_told_apart(look: Callable[..., Look]) -> None:
     with served() as feed:
         other = Feed(feed.dashboard, settings(), "door")
