@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from bench.clip import encode
 from models.errors import UserError
 from pipeline.cli import run
 from pipeline.cluster import Camera, Cluster, Room, detached, end, for_actor, statuses
-from pipeline.cluster_actor import CameraActor, wait_before
+from pipeline.cluster_actor import CameraActor, _Feed, wait_before
 from pipeline.cluster_file import ClusterFile
 from pipeline.config import Config, load
 from tests.pipeline import scripted
@@ -219,6 +220,52 @@ def test_an_actor_alone_tells_what_came_after_a_position(film: Path, tmp_path: P
     assert again.messages == events[half["seq"] + 1 :]
     assert actor.status()["state"] == "ended"
     assert actor.newest() == position
+
+
+def _feeds() -> int:
+    return sum(thread.name == "feed" for thread in threading.enumerate())
+
+
+def _within(seconds: float, done: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_feed_that_is_closed_ends_though_nothing_comes() -> None:
+    before = _feeds()
+    feed = _Feed(("tcp://127.0.0.1:1", "tcp://127.0.0.1:1"), "-1")
+    assert _feeds() == before + 1
+    feed.close()
+    _within(30, lambda: _feeds() == before)
+
+
+def test_followers_that_went_leave_no_feed_and_lose_nothing(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cluster_actor._UNASKED_S", 0.5)
+    before = _feeds()
+    actor = CameraActor(camera(film, tmp_path), scripted.make)
+    try:
+        position, events = actor.begin(), list[dict[str, Any]]()
+
+        def some(follower: str, more: int) -> None:
+            nonlocal position
+            wanted, end = len(events) + more, time.monotonic() + 60
+            while len(events) < wanted:
+                assert time.monotonic() < end
+                batch = actor.fetch(follower, position, 1.0)
+                events.extend(m for m in batch.messages if m["type"] == "event")
+                position = batch.position
+
+        for number in range(3):
+            some(f"start {number}", 2)
+        _within(30, lambda: _feeds() == before)
+        some("start 2", 2)
+        assert [event["seq"] for event in events] == list(range(len(events)))
+    finally:
+        actor.stop()
 
 
 def test_a_camera_that_cannot_be_opened_is_sought_again(tmp_path: Path) -> None:
