@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from pipeline.cluster import Camera, Cluster, Room, detached, end, for_actor, st
 from pipeline.cluster_actor import CameraActor, _Feed, wait_before
 from pipeline.cluster_file import ClusterFile
 from pipeline.config import Config, load
+from pipeline.schema import EventMessage
 from tests.pipeline import scripted
 from tests.pipeline.archived import load_ray, raylet, three_nodes
 
@@ -305,6 +307,38 @@ def test_the_file_tells_where_it_stands_by_camera_and_log(tmp_path: Path) -> Non
     path.write_text("no event\n")
     with pytest.raises(UserError, match="line 1"):
         ClusterFile(path)
+
+
+@pytest.mark.parametrize("content", ["notes of three years", '{"data": [1, 2]}', "\0" * 100])
+def test_a_file_of_others_without_a_last_newline_stays(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "thesis"
+    path.write_text(content)
+    with pytest.raises(UserError, match="thesis: no events"):
+        ClusterFile(path)
+    assert path.read_text() == content
+
+
+def test_a_first_event_that_was_torn_is_taken_off(tmp_path: Path) -> None:
+    at = {"stream": "a", "frame": 3, "pts": 0.1, "mono_ns": 0, "utc_ns": 0}
+    about = {"seq": 0, "id": "x", "stream": "a", "face": 0, "phase": "apex", "kind": "micro"}
+    fields = dict.fromkeys(EventMessage.__struct_fields__[len(about) + 4 :], None) | {"apex": at}
+    body = msgspec.msgpack.encode(EventMessage(**about | fields))
+    file = ClusterFile(tmp_path / "events.jsonl")
+    file.write(msgspec.msgpack.decode(body))
+    file.close()
+    line = file.path.read_bytes()
+    for kept in (1, 15, 40, len(line) - 1):
+        file.path.write_bytes(line[:kept])
+        ClusterFile(file.path).close()
+        assert file.path.read_bytes() == b""
+
+
+def test_two_followers_do_not_share_a_file(tmp_path: Path) -> None:
+    file = ClusterFile(tmp_path / "events.jsonl")
+    with pytest.raises(UserError, match=r"events\.jsonl: another mespot cluster"):
+        ClusterFile(file.path)
+    file.close()
+    ClusterFile(file.path).close()
 
 
 @pytest.mark.parametrize(
