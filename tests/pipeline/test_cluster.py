@@ -309,7 +309,7 @@ def test_the_file_tells_where_it_stands_by_camera_and_log(tmp_path: Path) -> Non
         ClusterFile(path)
 
 
-@pytest.mark.parametrize("content", ["notes of three years", '{"data": [1, 2]}', "\0" * 100])
+@pytest.mark.parametrize("content", ["notes of three years", '{"data": [1, 2]}', "\0\0\0"])
 def test_a_file_of_others_without_a_last_newline_stays(tmp_path: Path, content: str) -> None:
     path = tmp_path / "thesis"
     path.write_text(content)
@@ -346,6 +346,8 @@ def test_two_followers_do_not_share_a_file(tmp_path: Path) -> None:
     [
         {"clips": {"folder": "clips"}},
         {"lsl": {"enabled": True}},
+        {"dashboard": {"enabled": True}},
+        {"metrics": {"enabled": True}},
         {"security": {"curve": "always"}},
         {"transport": "ipc"},
     ],
