@@ -193,6 +193,36 @@ def test_which_files_are_videos(tmp_path: Path) -> None:
         videos(tmp_path / "nowhere")
 
 
+def test_what_cannot_be_read_is_a_failed_video_and_no_end(tmp_path: Path, capsys: Any) -> None:
+    root, out = tmp_path / "videos", tmp_path / "out"
+    for name in ("a.mp4", "shut/b.mp4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"1")
+    (root / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    (root / "round.avi").symlink_to(root / "round.avi")
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "shut":  # permissions do not stop root
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("os.scandir", scandir)
+        state = Archive(root, out, NO_MODELS).state
+        assert [video.name for video in state.left] == ["a.mp4"]
+        assert list(state.reasons) == ["gone.mp4", "round.avi", "shut"]
+        assert "No such file" in state.reasons["gone.mp4"]
+        assert "Permission denied" in state.reasons["shut"]
+        assert "shut" in [video.name for video in videos(root, ["a*"])]
+        with pytest.raises(SourceError, match="Permission denied"):
+            videos(root / "shut")
+        (root / "a.mp4").unlink()
+        assert run(["archive", str(root), "--out", str(out), "--no-models"]) == 1
+    assert "3 failed" in capsys.readouterr().err
+    assert [row["video"] for row in table(out / "failed.csv")] == list(state.reasons)
+
+
 def test_results_depend_on_settings_and_files_not_on_where_they_go(tmp_path: Path) -> None:
     known = fingerprint(NO_MODELS)
     assert fingerprint(load(model=[], out=tmp_path / "x", events="tcp://127.0.0.1:1")) == known
