@@ -23,7 +23,7 @@ from pipeline.archive_tables import write_events
 from pipeline.archive_task import Job, StorageError, attempt, receipt_of, target
 from pipeline.cli import run
 from pipeline.config import load
-from tests.pipeline.archived import load_ray, make_archive, three_nodes, working
+from tests.pipeline.archived import load_ray, make_archive, three_nodes, wait_for_cores, working
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (mespot[ray])")
 
@@ -58,6 +58,7 @@ def nodes() -> Iterator[tuple[Any, Any]]:
     cluster = three_nodes()
     try:
         ray.init(cluster.address, log_to_driver=False)
+        wait_for_cores(ray, 3)
         yield ray, cluster
     finally:
         ray.shutdown()

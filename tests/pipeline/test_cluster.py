@@ -24,7 +24,7 @@ from pipeline.cluster_file import ClusterFile
 from pipeline.config import Config, load
 from pipeline.schema import EventMessage
 from tests.pipeline import scripted
-from tests.pipeline.archived import load_ray, raylet, three_nodes
+from tests.pipeline.archived import load_ray, raylet, three_nodes, wait_for_cores
 
 SMALL = Room(cpus=1, memory_mb=300)
 
@@ -44,6 +44,7 @@ def nodes() -> Iterator[tuple[Any, Any]]:
     cluster = three_nodes(head_cpus=0)
     try:
         ray.init(cluster.address, log_to_driver=False, namespace="mespot")
+        wait_for_cores(ray, 2)
         yield ray, cluster
     finally:
         ray.shutdown()
@@ -141,6 +142,7 @@ def test_an_actor_killed_and_a_node_lost_cost_no_event(
         heard.follow(made, lambda: all(camera.over for camera in made.cameras), 60)
         made.stop(asked)
         cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, memory=3e9)
+        wait_for_cores(ray, 2)
     closed_once(heard.events)
     withdrawn = [e for e in heard.events if e["reason"] == "the run before ended unexpectedly"]
     assert {e["phase"] for e in heard.events} >= {"apex", "final"}

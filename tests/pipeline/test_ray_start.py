@@ -31,5 +31,5 @@ def test_a_node_that_just_joined_is_waited_for() -> None:
 def test_what_no_node_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.ray_start._TOLD_S", 0.0)
     ray = Told([node(CPU=2.0, memory=1e9), node(alive=False, CPU=8.0)])
-    with pytest.raises(UserError, match="no node of the cluster has 3 CPU; at most .* 2 CPU"):
+    with pytest.raises(UserError, match=r"no node of the cluster has 3 CPU; at most .* 2 CPU"):
         check_room(ray, {"CPU": 3.0, "GPU": 0.0})
