@@ -111,7 +111,8 @@ class Archive:
         self.state = State(videos(self.root, patterns, images))
         if not self.state.archive:
             raise UserError(f"{root}: no videos{' of these patterns' if patterns else ''}")
-        for video in self.state.archive:
+        self.state.reasons = {v.name: v.reason for v in self.state.archive if v.reason}
+        for video in self.state.left:
             receipt = receipt_of(self.out, self.settings, video, self.kinds)
             if receipt is not None:
                 self.state.done[video.name] = receipt
@@ -179,6 +180,8 @@ class Archive:
         """``manifest.csv``, a row a video; and ``failed.csv``, where some failed."""
         rows = [self._row(video) for video in self.state.archive]
         failed = [row for row in rows if row["state"] == "failed"]
+        with _writing(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
         _table(self.out / "manifest.csv", _COLUMNS, rows)
         _table(self.out / "failed.csv", ("video", "reason"), failed)
 

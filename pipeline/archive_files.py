@@ -25,18 +25,21 @@ class Video:
         name: its path below the archive's folder, with ``/``.
         size: bytes; of a folder of images, of all of them.
         stamp: changes with its content: time of change, ns; of a folder, over all images.
+        reason: why it, or the folder of this name, cannot be read; "" where it can.
     """
 
     name: str
     size: int
     stamp: str
+    reason: str = ""
 
 
 def videos(root: Path, patterns: Sequence[str] = (), images: bool = False) -> list[Video]:
     """The recordings below ``root``, in order of their names.
 
     Files by suffix; where ``images``, a folder of numbered images is one as well. Hidden files
-    and folders are passed over, links to folders are not followed.
+    and folders are passed over, links to folders are not followed. What cannot be read is listed
+    with the reason; so is a folder, whatever the patterns: nobody knows what is in it.
 
     Args:
         root: of the archive.
@@ -50,14 +53,18 @@ def videos(root: Path, patterns: Sequence[str] = (), images: bool = False) -> li
         raise SourceError(f"{root}: no such folder")
 
     def unreadable(error: OSError) -> None:
-        raise SourceError(f"{error.filename}: cannot be read: {error.strerror}")
+        reason = f"{error.filename}: cannot be read: {error.strerror}"
+        folder = Path(error.filename)
+        if folder == root:
+            raise SourceError(reason)
+        closed.append(Video(folder.relative_to(root).as_posix(), 0, "", reason))
 
-    found: list[Video] = []
+    found, closed = list[Video](), list[Video]()
     for folder, below, files in os.walk(root, onerror=unreadable):
         below[:] = [name for name in below if name[0] != "."]
         found += _of_folder(root, Path(folder), [f for f in files if f[0] != "."], images)
     wanted = [v for v in found if not patterns or any(_matches(v.name, p) for p in patterns)]
-    return sorted(wanted, key=lambda video: video.name)
+    return sorted(wanted + closed, key=lambda video: video.name)
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -68,9 +75,17 @@ def _of_folder(root: Path, folder: Path, files: list[str], images: bool) -> Iter
     for file in files:
         path = folder / file
         if path.suffix.lower() in VIDEOS:
-            yield seen(root, path.relative_to(root).as_posix())
+            yield _seen(root, path)
     if images and sum(Path(file).suffix.lower() in IMAGES for file in files) >= _LEAST_IMAGES:
-        yield seen(root, folder.relative_to(root).as_posix())
+        yield _seen(root, folder)
+
+
+def _seen(root: Path, path: Path) -> Video:
+    name = path.relative_to(root).as_posix()
+    try:
+        return seen(root, name)
+    except SourceError as error:
+        return Video(name, 0, "", str(error))
 
 
 def seen(root: Path, name: str) -> Video:

@@ -52,6 +52,8 @@ def for_actor(config: Config, state: Path | None) -> Config:
     for key, wanted in (
         ("clips.folder", config.clips.folder is not None),
         ("lsl.enabled", config.lsl.enabled),
+        ("dashboard.enabled", config.dashboard.enabled),
+        ("metrics.enabled", config.metrics.enabled),
         ("security.curve", config.security.curve == "always"),
         ("transport", config.transport != "inproc"),
     ):

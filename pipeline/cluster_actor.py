@@ -35,6 +35,8 @@ from pipeline.sources.lasting import Backoff
 _MOST = 2000  # messages of one answer
 _WAITING = 20_000  # messages that nobody has fetched; then the subscription waits
 _GATHER_S = 0.25
+_UNASKED_S = 60.0  # then a follower has gone; should it come back, its position is enough
+_LOOK_S = 1.0
 _SOON = 3  # starts within a minute that wait for nothing
 _LONGEST_S = 30.0
 _TOPICS = {"event", "curves", "state"}
@@ -73,6 +75,7 @@ class _Feed:
     def __init__(self, addresses: tuple[str, str], position: str) -> None:
         self.position = position  # of what was handed out
         self.addresses = addresses
+        self.asked_s = time.monotonic()
         self._queue: queue.Queue[tuple[dict[str, Any] | Notice, str]] = queue.Queue(_WAITING)
         events, replay = addresses
         self._link = subscribe(events, "", Position.parse(position), replay, on_notice=self._notice)
@@ -102,6 +105,7 @@ class _Feed:
         Curves are gathered for a while: a call for each frame would cost more than they do.
         """
         until = time.monotonic() + wait_s
+        self.asked_s = until
         while len(batch.messages) < _MOST and not batch.new_log:
             try:
                 item, position = self._queue.get(timeout=max(until - time.monotonic(), 0.0))
@@ -121,8 +125,9 @@ class _Feed:
                 batch.new_log = item.log
 
     def close(self) -> None:
-        """Leave."""
+        """Leave; the thread and what it holds go soon after."""
         self._over.set()
+        self._link.leave()
 
 
 class CameraActor:
@@ -148,6 +153,7 @@ class CameraActor:
         self._begin = self.newest()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._look_after_feeds, name="feeds", daemon=True).start()
 
     # --- the graph
 
@@ -241,6 +247,15 @@ class CameraActor:
                 return None
             made = self._feeds[follower] = _Feed(self._addresses, position)
             return made
+
+    def _look_after_feeds(self) -> None:
+        """Each start of a follower has a feed of its own; nobody says when it goes."""
+        while self._feeds or not self._stopping.is_set():
+            time.sleep(_LOOK_S)
+            with self._lock:
+                before = time.monotonic() - _UNASKED_S
+                for follower in [n for n, feed in self._feeds.items() if feed.asked_s < before]:
+                    self._feeds.pop(follower).close()
 
     def _rest(self, batch: Batch) -> None:
         """What the log holds beyond, when there is no graph any more to ask."""

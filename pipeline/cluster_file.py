@@ -12,18 +12,21 @@ import msgspec
 from models.errors import UserError
 from pipeline.event_order import Head, Position
 
+_BEGIN = b'{"v":1,"type":"event",'
+
 
 class ClusterFile:
     """Events of all cameras, appended.
 
     Args:
-        path: the file; a line that was torn at its end is taken off.
+        path: the file; an event that was torn at its end is taken off.
 
     Attributes:
         had: positions by camera and log, the newest log last.
 
     Raises:
-        UserError: it cannot be read or written, or holds something else.
+        UserError: it cannot be read or written, holds something else, or another process
+            writes to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,16 +34,31 @@ class ClusterFile:
         self.had: dict[str, dict[str, str]] = {}
         try:
             self._file = path.open("a+b")
-            self._read()
+            try:
+                self._take_lock()
+                self._read()
+            except BaseException:
+                self._file.close()
+                raise
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+    def _take_lock(self) -> None:
+        import fcntl  # not everywhere
+
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{self.path}: another mespot cluster writes to it") from None
 
     def _read(self) -> None:
         head, whole, number = msgspec.json.Decoder(Head), 0, 0
         self._file.seek(0)
         for number, line in enumerate(self._file, 1):
             if not line.endswith(b"\n"):
-                break
+                if whole or _BEGIN.startswith(line[: len(_BEGIN)]):
+                    break
+                raise UserError(f"{self.path}: no events of mespot's")
             try:
                 self._note(head.decode(line))
             except msgspec.DecodeError:

@@ -33,6 +33,7 @@ _TOPICS = (b"event.", b"curves.")
 _MOMENTS = ("onset", "apex", "offset")
 _HELD = 10  # frames after which the rate is known
 _FILLED_S = 1.0  # a longer gap is one; readers of XDF split a regular stream there as well
+_GONE_S = 10.0  # of capture, after which a face without curves has left: most get a new number
 _DRAIN_S = 6.0  # for what liblsl has not taken when the run is over
 _AT_ONCE_S = 0.0005  # two clocks read within are read at once
 _TRIES = 5
@@ -96,12 +97,14 @@ class LslBridge(Watcher):
 
     def _run(self) -> None:
         try:
-            while (item := self._queue.get()) is not None:
-                if isinstance(item, str):
-                    self._outlets.markers(item)
-                else:
-                    self._outlets.push(msgspec.msgpack.decode(item))
-            self._outlets.close()
+            try:
+                while (item := self._queue.get()) is not None:
+                    if isinstance(item, str):
+                        self._outlets.markers(item)
+                    else:
+                        self._outlets.push(msgspec.msgpack.decode(item))
+            finally:
+                self._outlets.close()
         except Exception as error:  # noqa: BLE001  whatever liblsl raises must not end the run
             self._note(f"LSL ended: {type(error).__name__}: {error}")
 
@@ -128,10 +131,17 @@ class Outlets:
         if message["type"] == "event":
             self._event(message)
         elif message["type"] == "curves" and self._config.lsl.curves:
-            key = (message["stream"], message["face"])
+            key, at = (message["stream"], message["face"]), self._at(message["at"])
             if key not in self._curves:
                 self._curves[key] = _CurvesOutlet(self._make_curves)
-            self._curves[key].push(message, self._at(message["at"]))
+            self._curves[key].push(message, at)
+            self._take_away(message["stream"], at - _GONE_S)
+
+    def _take_away(self, stream: str, before: float) -> None:
+        """Drop outlets of faces last captured ``before`` (LSL s); liblsl ends theirs."""
+        for key, curves in list(self._curves.items()):
+            if key[0] == stream and curves.captured < before:
+                del self._curves[key]
 
     def markers(self, stream: str) -> Any:
         """The outlet of ``stream``'s events, made when it is first asked for."""
@@ -152,10 +162,12 @@ class Outlets:
     def close(self) -> None:
         """Take the streams away, once what was pushed is sent."""
         outlets = [*self._markers.values(), *(c.outlet for c in self._curves.values() if c.outlet)]
-        if any(outlet.have_consumers() for outlet in outlets):
-            time.sleep(_SENT_S)
-        self._markers.clear()
-        self._curves.clear()
+        try:
+            if any(outlet.have_consumers() for outlet in outlets):
+                time.sleep(_SENT_S)
+        finally:
+            self._markers.clear()
+            self._curves.clear()
 
     def _at(self, moment: dict[str, Any]) -> float:
         """``local_clock() - age`` of a moment."""
@@ -201,6 +213,10 @@ class _CurvesOutlet:
 
     Columns that are computed again against a later reference are of frames already sent.
     Frames that are missing for up to a second become NaN, so that the rate holds.
+
+    Attributes:
+        captured: when the newest column was, LSL s.
+        outlet: None until the rate is known.
     """
 
     def __init__(self, make: Callable[[dict[str, Any], float], Any]) -> None:
@@ -208,10 +224,12 @@ class _CurvesOutlet:
         self._held: list[tuple[dict[str, Any], float]] = []
         self._last: tuple[int, float, float] | None = None  # frame, source s, LSL s
         self._fps = 0.0
+        self.captured = -math.inf
         self.outlet: Any = None
 
     def push(self, message: dict[str, Any], at: float) -> None:
         """One column, captured at ``at`` (LSL s)."""
+        self.captured = max(self.captured, at)
         frame = message["at"]["frame"]
         newest = self._held[-1][0]["at"]["frame"] if self._held else -1
         if self._last is not None:

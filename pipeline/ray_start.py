@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from models.errors import AddressError, UserError
 
 NAMESPACE = "mespot"
 _REACH_S = 5.0
+_TOLD_S = 5.0  # within which Ray tells what a node has that just joined
+_AGAIN_S = 0.2
 _STORE_BYTES = 80 * 2**20  # no picture passes through Ray: its store stays as small as it can be
 
 
@@ -87,10 +90,14 @@ def check_room(ray: Any, needs: dict[str, float]) -> None:
     Raises:
         UserError: one line that says what the largest node has.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for node in nodes:
-        if all(node.get(name, 0) >= least for name, least in needs.items()):
+    until = time.monotonic() + _TOLD_S
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(all(n.get(name, 0) >= least for name, least in needs.items()) for n in nodes):
             return
+        if time.monotonic() > until:
+            break
+        time.sleep(_AGAIN_S)
     wanted = ", ".join(_amount(name, least) for name, least in needs.items() if least)
     most = [_amount(name, max((n.get(name, 0) for n in nodes), default=0)) for name in needs]
     raise UserError(f"no node of the cluster has {wanted}; at most there are {', '.join(most)}")

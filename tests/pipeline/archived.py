@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def three_nodes(head_cpus: float = 1) -> Any:
         cluster.add_node(**room)
     cluster.wait_for_nodes()
     return cluster
+
+
+def wait_for_cores(ray: Any, count: int) -> None:
+    """Until Ray tells of ``count`` cores; it does so some time after nodes have joined."""
+    deadline = time.monotonic() + 60
+    while sum(n["Resources"].get("CPU", 0) for n in ray.nodes() if n["Alive"]) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def raylet(node: Any) -> int:

@@ -23,7 +23,7 @@ from pipeline.archive_tables import write_events
 from pipeline.archive_task import Job, StorageError, attempt, receipt_of, target
 from pipeline.cli import run
 from pipeline.config import load
-from tests.pipeline.archived import load_ray, make_archive, three_nodes, working
+from tests.pipeline.archived import load_ray, make_archive, three_nodes, wait_for_cores, working
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (mespot[ray])")
 
@@ -58,6 +58,7 @@ def nodes() -> Iterator[tuple[Any, Any]]:
     cluster = three_nodes()
     try:
         ray.init(cluster.address, log_to_driver=False)
+        wait_for_cores(ray, 3)
         yield ray, cluster
     finally:
         ray.shutdown()
@@ -191,6 +192,36 @@ def test_which_files_are_videos(tmp_path: Path) -> None:
     assert videos(tmp_path, images=True)[-1] != images[-1], "an image in it changed"
     with pytest.raises(SourceError, match="no such folder"):
         videos(tmp_path / "nowhere")
+
+
+def test_what_cannot_be_read_is_a_failed_video_and_no_end(tmp_path: Path, capsys: Any) -> None:
+    root, out = tmp_path / "videos", tmp_path / "out"
+    for name in ("a.mp4", "shut/b.mp4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"1")
+    (root / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    (root / "round.avi").symlink_to(root / "round.avi")
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "shut":  # permissions do not stop root
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("os.scandir", scandir)
+        state = Archive(root, out, NO_MODELS).state
+        assert [video.name for video in state.left] == ["a.mp4"]
+        assert list(state.reasons) == ["gone.mp4", "round.avi", "shut"]
+        assert "No such file" in state.reasons["gone.mp4"]
+        assert "Permission denied" in state.reasons["shut"]
+        assert "shut" in [video.name for video in videos(root, ["a*"])]
+        with pytest.raises(SourceError, match="Permission denied"):
+            videos(root / "shut")
+        (root / "a.mp4").unlink()
+        assert run(["archive", str(root), "--out", str(out), "--no-models"]) == 1
+    assert "3 failed" in capsys.readouterr().err
+    assert [row["video"] for row in table(out / "failed.csv")] == list(state.reasons)
 
 
 def test_results_depend_on_settings_and_files_not_on_where_they_go(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,11 +19,12 @@ from bench.clip import encode
 from models.errors import UserError
 from pipeline.cli import run
 from pipeline.cluster import Camera, Cluster, Room, detached, end, for_actor, statuses
-from pipeline.cluster_actor import CameraActor, wait_before
+from pipeline.cluster_actor import CameraActor, _Feed, wait_before
 from pipeline.cluster_file import ClusterFile
 from pipeline.config import Config, load
+from pipeline.schema import EventMessage
 from tests.pipeline import scripted
-from tests.pipeline.archived import load_ray, raylet, three_nodes
+from tests.pipeline.archived import load_ray, raylet, three_nodes, wait_for_cores
 
 SMALL = Room(cpus=1, memory_mb=300)
 
@@ -41,6 +44,7 @@ def nodes() -> Iterator[tuple[Any, Any]]:
     cluster = three_nodes(head_cpus=0)
     try:
         ray.init(cluster.address, log_to_driver=False, namespace="mespot")
+        wait_for_cores(ray, 2)
         yield ray, cluster
     finally:
         ray.shutdown()
@@ -138,6 +142,7 @@ def test_an_actor_killed_and_a_node_lost_cost_no_event(
         heard.follow(made, lambda: all(camera.over for camera in made.cameras), 60)
         made.stop(asked)
         cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, memory=3e9)
+        wait_for_cores(ray, 2)
     closed_once(heard.events)
     withdrawn = [e for e in heard.events if e["reason"] == "the run before ended unexpectedly"]
     assert {e["phase"] for e in heard.events} >= {"apex", "final"}
@@ -221,6 +226,52 @@ def test_an_actor_alone_tells_what_came_after_a_position(film: Path, tmp_path: P
     assert actor.newest() == position
 
 
+def _feeds() -> int:
+    return sum(thread.name == "feed" for thread in threading.enumerate())
+
+
+def _within(seconds: float, done: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_feed_that_is_closed_ends_though_nothing_comes() -> None:
+    before = _feeds()
+    feed = _Feed(("tcp://127.0.0.1:1", "tcp://127.0.0.1:1"), "-1")
+    assert _feeds() == before + 1
+    feed.close()
+    _within(30, lambda: _feeds() == before)
+
+
+def test_followers_that_went_leave_no_feed_and_lose_nothing(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cluster_actor._UNASKED_S", 0.5)
+    before = _feeds()
+    actor = CameraActor(camera(film, tmp_path), scripted.make)
+    try:
+        position, events = actor.begin(), list[dict[str, Any]]()
+
+        def some(follower: str, more: int) -> None:
+            nonlocal position
+            wanted, end = len(events) + more, time.monotonic() + 60
+            while len(events) < wanted:
+                assert time.monotonic() < end
+                batch = actor.fetch(follower, position, 1.0)
+                events.extend(m for m in batch.messages if m["type"] == "event")
+                position = batch.position
+
+        for number in range(3):
+            some(f"start {number}", 2)
+        _within(30, lambda: _feeds() == before)
+        some("start 2", 2)
+        assert [event["seq"] for event in events] == list(range(len(events)))
+    finally:
+        actor.stop()
+
+
 def test_a_camera_that_cannot_be_opened_is_sought_again(tmp_path: Path) -> None:
     actor = CameraActor(camera(tmp_path / "nowhere.mp4", tmp_path), scripted.make)
     deadline = time.monotonic() + 60
@@ -260,11 +311,45 @@ def test_the_file_tells_where_it_stands_by_camera_and_log(tmp_path: Path) -> Non
         ClusterFile(path)
 
 
+@pytest.mark.parametrize("content", ["notes of three years", '{"data": [1, 2]}', "\0\0\0"])
+def test_a_file_of_others_without_a_last_newline_stays(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "thesis"
+    path.write_text(content)
+    with pytest.raises(UserError, match="thesis: no events"):
+        ClusterFile(path)
+    assert path.read_text() == content
+
+
+def test_a_first_event_that_was_torn_is_taken_off(tmp_path: Path) -> None:
+    at = {"stream": "a", "frame": 3, "pts": 0.1, "mono_ns": 0, "utc_ns": 0}
+    about = {"seq": 0, "id": "x", "stream": "a", "face": 0, "phase": "apex", "kind": "micro"}
+    fields = dict.fromkeys(EventMessage.__struct_fields__[len(about) + 4 :], None) | {"apex": at}
+    body = msgspec.msgpack.encode(EventMessage(**about | fields))
+    file = ClusterFile(tmp_path / "events.jsonl")
+    file.write(msgspec.msgpack.decode(body))
+    file.close()
+    line = file.path.read_bytes()
+    for kept in (1, 15, 40, len(line) - 1):
+        file.path.write_bytes(line[:kept])
+        ClusterFile(file.path).close()
+        assert file.path.read_bytes() == b""
+
+
+def test_two_followers_do_not_share_a_file(tmp_path: Path) -> None:
+    file = ClusterFile(tmp_path / "events.jsonl")
+    with pytest.raises(UserError, match=r"events\.jsonl: another mespot cluster"):
+        ClusterFile(file.path)
+    file.close()
+    ClusterFile(file.path).close()
+
+
 @pytest.mark.parametrize(
     "more",
     [
         {"clips": {"folder": "clips"}},
         {"lsl": {"enabled": True}},
+        {"dashboard": {"enabled": True}},
+        {"metrics": {"enabled": True}},
         {"security": {"curve": "always"}},
         {"transport": "ipc"},
     ],

@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 import uuid
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,20 @@ def test_each_face_is_a_stream_of_its_own_with_the_rate_of_the_source(standing) 
     assert [row[0] for row, _ in lsl.outlets[0].samples] == list(range(20))
 
 
+def test_a_face_that_left_leaves_no_outlet(standing) -> None:
+    """Each has threads and descriptors of liblsl, and a face that comes back has a new number."""
+    lsl, outlets = standing
+    for face in range(5):
+        for frame in range(face * 400, face * 400 + 400):  # 13.3 s, nobody but one who stays
+            outlets.push(curves(frame, face=99))
+            if frame % 400 < 30:
+                outlets.push(curves(frame, face))
+    made = {o.info.arguments[0].rpartition(" ")[2]: weakref.ref(o) for o in lsl.outlets}
+    lsl.outlets.clear()
+    assert list(made) == ["99", "0", "1", "2", "3", "4"]
+    assert [face for face, outlet in made.items() if outlet() is not None] == ["99"]
+
+
 def test_a_long_gap_stays_one_and_a_short_one_is_filled(standing) -> None:
     lsl, outlets = standing
     for frame in (*range(12), 15, 100):
@@ -329,6 +344,26 @@ def test_whatever_liblsl_does_the_run_goes_on_and_is_told(monkeypatch) -> None:
     bridge.announce("cam")
     bridge.close()
     assert notes == ["LSL ended: RuntimeError: no network"]
+
+
+def test_a_bridge_that_fails_takes_its_streams_away(monkeypatch) -> None:
+    class OnlyOne(FakeLsl):
+        def StreamOutlet(self, info: FakeInfo) -> FakeOutlet:
+            if made:
+                raise RuntimeError("no more ports")
+            outlet = FakeOutlet(info)
+            made.append(weakref.ref(outlet))
+            return outlet
+
+    made: list[weakref.ref[FakeOutlet]] = []
+    monkeypatch.setattr("pipeline.lsl.load", OnlyOne)
+    notes: list[str] = []
+    bridge = LslBridge(load(lsl={"enabled": True}), notes.append)
+    bridge.announce("cam")
+    bridge.announce("other")
+    bridge.close()
+    assert notes == ["LSL ended: RuntimeError: no more ports"]
+    assert [outlet() for outlet in made] == [None]
 
 
 def test_without_pylsl_one_line_names_the_extra(capsys, monkeypatch) -> None:
