@@ -374,8 +374,11 @@ def test_mistakes_are_one_line(arguments: list[str], line: str, capsys: Any) -> 
     assert err.count("\n") == 1 and line in err
 
 
-def test_a_cluster_that_does_not_answer_is_one_line(capsys: Any) -> None:
-    load_ray()
+def test_a_cluster_that_does_not_answer_is_one_line(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # another test's cluster may be joined still
+    monkeypatch.setattr(load_ray(), "is_initialized", lambda: False)
     assert run(["cluster", "status", "--ray", "127.0.0.1:1"]) == 6
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "--ray 127.0.0.1:1: cannot be joined" in err
