@@ -1,9 +1,9 @@
-"""Random meetings of several synthetic people: they cross, come close, leave and return.
+"""Random meetings of two synthetic people: they cross, come close, leave and return.
 
 ================  =====================================================================
 kind              what happens, once
 ================  =====================================================================
-``cross``         two change places, one passing in front of the other; a third may sit apart
+``cross``         two change places, one passing in front of the other
 ``pass``          one walks across the picture behind or before one who stays
 ``close``         two come as close as 1.7 to 2 eye distances and part again
 ``away``          one leaves the picture and is back within 0.6 to 1.2 s
