@@ -208,8 +208,8 @@ def growth(
 
 @app.command()
 def faces(
-    meetings: Annotated[int, typer.Option(help="Random meetings of 10 s.")] = 24,
-    seed: Annotated[int, typer.Option(help="Of the first.")] = 101,
+    meetings: Annotated[int, typer.Option(help="Random meetings of 10 s.")] = 40,
+    seed: Annotated[int, typer.Option(help="Of the first.")] = 201,
     jobs: Annotated[
         int | None, typer.Option(help="Processes; default: one per processor core.")
     ] = None,

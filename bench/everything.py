@@ -73,7 +73,7 @@ def parts(live_s: float = _SHORT_S, minutes: float = 3.0, plot: Path | None = No
     def faces() -> list[Result]:
         from bench.faces import measure
 
-        return measure(6)
+        return measure(6, 201)
 
     def floors() -> list[Result]:
         from bench.floors import measure

@@ -20,7 +20,7 @@ from bench.figures import Aim, Figure
 from bench.report import Result, rounded, say
 from models.errors import UserError
 from models.synthesis.group import GroupVideo, Standing
-from models.synthesis.meeting import random_meeting
+from models.synthesis.meeting import kind_of, random_meeting
 from models.synthesis.script import TrueExpression
 from pipeline.build import build
 from pipeline.config import Config
@@ -34,6 +34,7 @@ from stages.landmarks import FaceMeshLandmarker
 VARIANTS = ("nearest", "ours")
 ROOM = 4  # faces looked for, more than there are
 _SECONDS = 10.0
+_CROSSING = ("cross", "pass", "small")  # one passes in front of the other
 _THERE_D = 0.6  # a face farther than this from everybody is nobody's
 _SEEN = 0.3  # share of a face in view from which on a face can be its
 _TOLERANCE = 3  # frames by which an event may miss a true expression
@@ -314,13 +315,16 @@ def measure(count: int, seed: int = 1, jobs: int | None = None) -> list[Result]:
             for name in VARIANTS:
                 totals[name] += scores[name]
                 took[name] += times[name]
-    return [_table(totals, took, count)]
+    crossed = sum(kind_of(k) in _CROSSING for k in range(seed, seed + count))
+    return [
+        _table(totals, took, f"{count} synthetic meetings of {_SECONDS:g} s, {crossed} crossings")
+    ]
 
 
-def _table(totals: dict[str, Score], took: dict[str, list[float]], count: int) -> Result:
+def _table(totals: dict[str, Score], took: dict[str, list[float]], what: str) -> Result:
     columns = ["", "identity switches", "events to the wrong face", "events", "without expression",
                "expressions found", "faces for people", "ms a look"]  # fmt: skip
-    table = Result(f"several people, {count} synthetic meetings of {_SECONDS:g} s", columns)
+    table = Result(f"several people: {what}", columns)
     for name, total in totals.items():
         none = Aim("==", 0) if name == "ours" else None
         figures = [

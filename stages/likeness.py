@@ -16,7 +16,6 @@ from stages.region import Similarity
 _SIZE = (16, 18)  # w, h
 _PX_PER_D = 12.0
 _BELOW = 0.25  # d; the patch's middle below the eyes
-_SAMPLES = 4  # source px a side that are looked at for a px of the patch
 _AROUND = 4.0  # px of the patch over which contrast is made alike
 _LEAST = 4.0  # grey values; less contrast than this is noise
 
@@ -36,17 +35,18 @@ def likeness(image: npt.NDArray[np.uint8], face: Similarity) -> Floats:
     ends = np.array([[0, 0], [_SIZE[0], 0], [0, _SIZE[1]], _SIZE])
     reached = ends @ turn.T + shift
     limit = np.array(image.shape[1::-1])
-    skip = min(max(1, int(scale / _SAMPLES)), *image.shape[:2])
-    low = np.clip(np.floor(reached.min(axis=0)) - scale, 0, limit - skip).astype(int)
-    high = np.clip(np.ceil(reached.max(axis=0)) + scale, low + skip, limit).astype(int)
-    part = image[low[1] + skip // 2 : high[1] : skip, low[0] + skip // 2 : high[0] : skip]
-    shrink = np.maximum(1, (high - low) // max(1, round(scale)))
-    if scale > 1.5:
-        part = np.asarray(cv2.resize(part, shrink.tolist(), interpolation=cv2.INTER_AREA), np.uint8)
+    shrink = min(max(1, round(scale)), *image.shape[:2])  # whole numbers shrink faster
+    low = np.clip(np.floor(reached.min(axis=0)) - scale, 0, limit - shrink).astype(int)
+    high = np.clip(np.ceil(reached.max(axis=0)) + scale, low + shrink, limit).astype(int)
+    width, height = (high - low) // shrink
+    part = image[low[1] :, low[0] :][: shrink * height, : shrink * width]
+    if shrink > 1:
+        size = (int(width), int(height))
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     if part.ndim == 3:
         part = np.asarray(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), np.uint8)
-    by = np.array(part.shape[1::-1]) / (high - low)
-    matrix = np.column_stack([by[:, None] * turn, by * (shift - low + 0.5) - 0.5])
+    matrix = np.column_stack([turn, shift - low + 0.5]) / shrink
+    matrix[:, 2] -= 0.5
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     patch = cv2.warpAffine(part, matrix, _SIZE, flags=how, borderMode=cv2.BORDER_REPLICATE)
     return _alike(np.asarray(patch, np.float32))

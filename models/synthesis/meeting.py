@@ -1,9 +1,9 @@
-"""Random meetings of several synthetic people: they cross, come close, leave and return.
+"""Random meetings of two synthetic people: they cross, come close, leave and return.
 
 ================  =====================================================================
 kind              what happens, once
 ================  =====================================================================
-``cross``         two change places, one passing in front of the other; a third may sit apart
+``cross``         two change places, one passing in front of the other
 ``pass``          one walks across the picture behind or before one who stays
 ``close``         two come as close as 1.7 to 2 eye distances and part again
 ``away``          one leaves the picture and is back within 0.6 to 1.2 s
@@ -50,7 +50,8 @@ def random_meeting(
         ValueError: an unknown kind, or too short for it.
     """
     rng = np.random.default_rng([seed, 30])
-    chosen: Kind = kind or get_args(Kind)[int(rng.integers(len(get_args(Kind))))]
+    drawn = _drawn(rng)
+    chosen: Kind = kind or drawn
     if chosen not in get_args(Kind):
         raise ValueError(f"kind {chosen!r}: one of {', '.join(get_args(Kind))}")
     if not duration_s >= 9.5:
@@ -81,6 +82,16 @@ def random_meeting(
         seed=seed, fps=fps, width=_SIZE[0], height=_SIZE[1],
     )  # fmt: skip
     return Group(camera, tuple(people))
+
+
+def kind_of(seed: int) -> Kind:
+    """The kind that ``random_meeting`` draws from ``seed``."""
+    return _drawn(np.random.default_rng([seed, 30]))
+
+
+def _drawn(rng: np.random.Generator) -> Kind:
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    return kinds[int(rng.integers(len(kinds)))]
 
 
 def _paths(

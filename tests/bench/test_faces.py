@@ -78,7 +78,7 @@ def test_what_is_covered_or_overlapped_is_not_expected() -> None:
 
 def test_the_table_adds_up_and_aims_at_none() -> None:
     totals = {name: Score(1, 2, 2, 7, 1, 1, 3, 4) + Score(0, 3, 2) for name in faces.VARIANTS}
-    table = faces._table(totals, {name: [0.1, 0.3, 0.2] for name in faces.VARIANTS}, 2)
+    table = faces._table(totals, {name: [0.1, 0.3, 0.2] for name in faces.VARIANTS}, "two")
     assert table.rows[1][1:7] == [1, 1, 7, 1, "3 of 4", "5 for 4"]
     aimed = {figure.key: figure.reached for figure in table.figures if figure.aim}
     assert aimed == {"faces.ours.switches": False, "faces.ours.wrong": False}

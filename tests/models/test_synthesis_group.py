@@ -11,7 +11,7 @@ import pytest
 
 from models.synthesis import Expression, Scene
 from models.synthesis.group import Group, GroupVideo, Person, Place
-from models.synthesis.meeting import Kind, random_meeting
+from models.synthesis.meeting import Kind, kind_of, random_meeting
 
 
 def _person(path: tuple[Place, ...], portrait: str = "biden", **scene: object) -> Person:
@@ -88,6 +88,7 @@ def test_random_meetings_are_drawn_from_the_seed_and_do_what_they_say(kind: Kind
     group = random_meeting(5, kind)
     assert group == random_meeting(5, kind)
     assert group != random_meeting(6, kind)
+    assert random_meeting(5) == random_meeting(5, kind_of(5))
     times = np.arange(0, 10, 0.05)
     a, b = (np.array([(p.x, p.y) for p in map(person.at, times)]) for person in group.people[:2])
     d = np.mean([person.scene.eye_px for person in group.people])

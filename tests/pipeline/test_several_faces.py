@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.faces import Run, Sight, score, whose
+from bench.faces import Run, Sight, score, watch, whose
 from models.synthesis import Expression, HeadMotion, Scene, SyntheticFace
 from models.synthesis.group import Group, GroupVideo, Person, Place
 from pipeline.build import build
@@ -170,6 +170,29 @@ def test_no_event_is_given_to_the_wrong_face(
         closed.setdefault(interval.id, []).append(interval.phase)
         assert interval.id.split("/")[1] == str(interval.face)
     assert all(p[0] == "apex" and len(p) == 2 for p in closed.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_who_cross_in_front_of_a_third_leave_everybody_who_they_are() -> None:
+    head = HeadMotion(0.6, 0.4, 0.002, 6.0)
+    paths = (
+        ("astronaut", (0.9, 5.8, 8.0), 56, (Place(0.0, 330, 150),)),
+        ("biden", (1.5, 6.5), 66, (Place(2.4, 130, 170), Place(4.8, 520, 170))),
+        ("obama", (2.1, 7.3), 63, (Place(2.6, 530, 165), Place(5.0, 135, 165))),
+    )
+    people = tuple(
+        Person(Scene(1, _expressions(starts, d), head=head, seed=k, eye_px=d), path, name)
+        for k, (name, starts, d, path) in enumerate(paths, 1)
+    )
+    video = GroupVideo(
+        Group(Scene(9.5, noise=1.5, seed=51, fps=FPS, width=640, height=360), people)
+    )
+    run = watch(video, ["ours"])["ours"]
+    assert sorted(run.owners().values()) == [0, 1, 2]
+    counts = score(video, run)
+    assert (counts.switches, counts.wrong) == (0, 0)
+    assert counts.found == counts.expected == 7
 
 
 def test_a_rebuilt_face_node_gives_no_number_again_where_there_are_several() -> None:
