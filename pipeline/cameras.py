@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, ConfigError, file_data, from_data
-from pipeline.sources.naming import stream_of
 
 _MOST = 256
 _STEP = 2  # ports of a camera: events, replay
@@ -105,7 +104,7 @@ def _camera(
 
 def _called(config: Config) -> Config:
     """``config`` with the name that its stream has in any case."""
-    name = stream_of(config.source, config.capture.name)
+    name = config.stream
     return config.model_copy(update={"capture": config.capture.model_copy(update={"name": name})})
 
 

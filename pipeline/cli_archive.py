@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import UserError
+from pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from pipeline.archive import Archive, State
@@ -84,7 +82,7 @@ def archive(
     made = Archive(folder, out, settings, pattern or (), kinds)
     if made.state.left and not collect:
         needs = Needs(memory_mb=memory_mb, gpus=gpus, retries=retries)
-        with Progress(made, quiet) as progress:
+        with ArchiveProgress(made, quiet) as progress:
             from pipeline.ray_start import joined
 
             with joined(ray, jobs) as cluster:
@@ -116,52 +114,17 @@ def _words(state: State) -> str:
     return "; ".join(parts)
 
 
-class Progress:
-    """A bar with the time left, on a terminal; and the ear for Ctrl-C."""
+class ArchiveProgress(Progress):
+    """How far an archive is, by bytes: videos differ in length."""
 
     def __init__(self, made: Archive, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._left = False
-        self._before: dict[int, Any] = {}
-        console = Console(file=sys.stderr)
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        # by bytes: videos differ in length; what was done before tells nothing of the speed
+        # what was done before tells nothing of the speed
         self._sizes = {video.name: video.size for video in made.state.left}
-        self._task = self._bar.add_task("starting", total=max(sum(self._sizes.values()), 1))
+        super().__init__(quiet, "starting", max(sum(self._sizes.values()), 1))
 
     def __call__(self, state: State) -> bool:
         """Show how far it is; False once a signal has come."""
         over = sum(s for n, s in self._sizes.items() if n in state.done or n in state.reasons)
         failed = f", {len(state.reasons)} failed" if state.reasons else ""
         count = f"{len(state.done)}/{len(state.archive)} videos{failed}"
-        self._bar.update(self._task, completed=over, description=f"{count}, {state.events} events")
-        return not self._left
-
-    def _leave(self, number: int, frame: FrameType | None) -> None:
-        self._left = True
-        signal.signal(number, self._before[number])
-
-    def __enter__(self) -> Progress:
-        """Begin to show and to listen."""
-        self._before = {
-            number: signal.signal(number, self._leave) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave terminal and signals as they were."""
-        self._bar.stop()
-        for number, action in self._before.items():
-            signal.signal(number, action)
+        return self.show(over, f"{count}, {state.events} events")

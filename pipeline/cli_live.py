@@ -257,9 +257,8 @@ def _watchers(cameras: Sequence[Config], screen: Screen | JsonScreen) -> Iterato
         yield LslBridge(settings, screen.note)
     if settings.metrics.enabled:
         from pipeline.metrics.watcher import MetricsWatcher
-        from pipeline.sources.naming import stream_of
 
-        names = [stream_of(camera.source, camera.capture.name) for camera in cameras]
+        names = [camera.stream for camera in cameras]
         yield MetricsWatcher(settings, functools.partial(screen.say, "metrics"), screen.note, names)
     if settings.dashboard.enabled:
         from pipeline.dashboard.page import Dashboard

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import UserError
+from pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from pipeline.report_run import Seen
@@ -70,7 +68,7 @@ def report(
     check_page(out)
     from pipeline.report import report as write_report
 
-    with Progress(quiet) as progress:
+    with ReportProgress(quiet) as progress:
         seen = write_report(settings, out, progress)
     if seen.warning:
         typer.echo(f"mespot: {seen.warning}", err=True)
@@ -79,54 +77,12 @@ def report(
         typer.echo(f"{out}: {len(seen.events)} events in {seen.until_s:.1f} s{partial}")
 
 
-class Progress:
-    """A bar with the time left, on a terminal; and the ear for Ctrl-C.
-
-    The first signal lets the run end early; the second one acts as ever.
-    """
+class ReportProgress(Progress):
+    """How far a recording is."""
 
     def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._left = False
-        console = Console(file=sys.stderr)
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        self._task = self._bar.add_task("loading", total=None)
+        super().__init__(quiet, "loading")
 
     def __call__(self, seen: Seen) -> bool:
         """Show how far it is; False once a signal has come."""
-        self._bar.update(
-            self._task,
-            total=seen.planned,
-            completed=seen.frames,
-            description=f"{len(seen.events)} events",
-        )
-        return not self._left
-
-    def _leave(self, number: int, frame: FrameType | None) -> None:
-        self._left = True
-        signal.signal(number, self._before[number])
-
-    def __enter__(self) -> Progress:
-        """Begin to show and to listen."""
-        self._before: dict[int, Any] = {
-            number: signal.signal(number, self._leave) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave terminal and signals as they were."""
-        self._bar.stop()
-        for number, action in self._before.items():
-            signal.signal(number, action)
+        return self.show(seen.frames, f"{len(seen.events)} events", seen.planned)

@@ -369,6 +369,13 @@ class Config(BaseSettings):
         return self
 
     @property
+    def stream(self) -> str:
+        """The name of the stream in topics, logs and metrics, known before it is opened."""
+        from pipeline.sources.naming import stream_of
+
+        return stream_of(self.source, self.capture.name)
+
+    @property
     def tapped(self) -> bool:
         """Whether this process listens to the run's own messages (``pipeline.tap``)."""
         return self.lsl.enabled or self.dashboard.enabled

@@ -16,7 +16,6 @@ from pipeline import arrived
 from pipeline.graph import Graph
 from pipeline.messages import Report
 from pipeline.redaction import redacted
-from pipeline.sources.naming import stream_of
 from pipeline.summary import Summary
 from pipeline.watchers import Watcher
 from pipeline.wire import WireError
@@ -139,7 +138,7 @@ class JsonScreen(Watcher):
 
 
 def _camera(graph: Graph) -> str:
-    return stream_of(graph.config.source, graph.config.capture.name)
+    return graph.config.stream
 
 
 def _now() -> str:

@@ -145,14 +145,21 @@ def web_addresses(config: Config) -> Found:
         except OSError as error:
             todo = f"end what holds it, or set another: {name}.port"
             return "red", f"{name} {where}: {error.strerror or error}", todo
-        far = reach(f"tcp://{where}") == "network"
-        if far and section.token is None and not config.security.insecure:
+        if section.token is None and not _may_be_open(config, name):
             return (
                 "red",
                 f"{name} {where}: others reach it, and there is no token",
                 (f"set MESPOT_{name.upper()}__TOKEN to 16 characters or more"),
             )
     return green("; ".join(served) or "neither the page nor metrics are asked for")
+
+
+def _may_be_open(config: Config, name: str) -> bool:
+    """Without a token: the page to this machine alone, metrics also where it is said out loud."""
+    if name == "dashboard":
+        return config.dashboard.loopback
+    where = f"tcp://{config.metrics.host}:{config.metrics.port}"
+    return reach(where) != "network" or config.security.insecure
 
 
 def disk(config: Config) -> Found:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pipeline
 
 NAME = "mespot"
-EXTRAS = ("lab", "page", "ray", "datasets", "train")
+EXTRAS = ("lab", "metrics", "page", "ray", "datasets", "train")
 _CONSTRAINTS = Path(pipeline.__file__).resolve().parent.parent / "constraints.txt"
 
 

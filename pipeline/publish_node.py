@@ -21,7 +21,6 @@ from pipeline.publish import EventFile, Messages
 from pipeline.replay import ReplayServer
 from pipeline.schema import BeatMessage, EventMessage, Message, StateMessage, topic
 from pipeline.sockets import Socket
-from pipeline.sources.naming import stream_of
 from pipeline.wire import Wire
 from stages.items import Event
 
@@ -41,7 +40,7 @@ class PublishNode(Node):
 
     def __init__(self, config: Config, links: Links, epoch: int = 0) -> None:
         super().__init__("publish", config, links, epoch)
-        self._stream = stream_of(config.source, config.capture.name)
+        self._stream = config.stream
         self._public: Socket | None = None
         self._journal: Journal | None = None
         self._server: ReplayServer | None = None

@@ -15,7 +15,6 @@ from pipeline.dashboard.outbox import Outbox, Payload
 from pipeline.exports.version import version
 from pipeline.messages import Report
 from pipeline.schema import BlinkMessage, EventMessage, StateMessage
-from pipeline.sources.naming import stream_of
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
@@ -49,7 +48,7 @@ class Hub:
 
     def report(self, report: Report, graph: Graph) -> None:
         """A node's report."""
-        stream = stream_of(graph.config.source, graph.config.capture.name)
+        stream = graph.config.stream
         with self._lock:
             camera = self._camera(stream)
             if camera is not None:

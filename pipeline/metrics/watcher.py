@@ -10,7 +10,6 @@ from models.errors import UserError
 from pipeline.config import Config
 from pipeline.messages import Report
 from pipeline.metrics import labels
-from pipeline.sources.naming import stream_of
 from pipeline.watchers import Watcher
 
 if TYPE_CHECKING:
@@ -97,4 +96,4 @@ class MetricsWatcher(Watcher):
 
 
 def _name(config: Config) -> str:
-    return labels.text(stream_of(config.source, config.capture.name))
+    return labels.text(config.stream)

@@ -103,6 +103,8 @@ def test_a_taken_port_of_the_page_and_a_missing_token_are_red() -> None:
     assert check(load(metrics={"enabled": True, "port": 0}))[0] == "green"
     far = {"enabled": True, "port": 0, "host": "0.0.0.0"}
     assert "no token" in check(load(dashboard=far))[1]
+    assert "no token" in check(load(dashboard=far, security={"insecure": True}))[1]
+    assert check(load(metrics=far, security={"insecure": True}))[0] == "green"
     assert check(load(dashboard=far | {"token": "0123456789abcdef"}))[0] == "green"
 
 

@@ -22,7 +22,7 @@ from models.errors import UserError
 from pipeline import pages
 from pipeline.build import prototypes
 from pipeline.cli import run
-from pipeline.cli_report import Progress
+from pipeline.cli_report import ReportProgress
 from pipeline.config import Config, load
 from pipeline.report import report
 from pipeline.report_lanes import TOGETHER, Lanes, around, lane_aus, rises, standing_out
@@ -168,14 +168,14 @@ def test_ctrl_c_keeps_what_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "part.html"
-    told = Progress.__call__
+    told = ReportProgress.__call__
 
-    def interrupted(self: Progress, seen: Seen) -> bool:
+    def interrupted(self: ReportProgress, seen: Seen) -> bool:
         if seen.frames == 75:  # the first expression is over
             signal.raise_signal(signal.SIGINT)
         return told(self, seen)
 
-    monkeypatch.setattr(Progress, "__call__", interrupted)
+    monkeypatch.setattr(ReportProgress, "__call__", interrupted)
     before = signal.getsignal(signal.SIGINT)
     assert run(["report", "synthetic:", "--no-models", "-o", str(out)]) == 0
     assert signal.getsignal(signal.SIGINT) is before
@@ -196,7 +196,7 @@ def test_a_terminal_sees_how_far_it_is_and_the_time_left(monkeypatch: pytest.Mon
     for screen, shown in ((_Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr(sys, "stderr", screen)
-        with Progress(quiet=False) as progress:
+        with ReportProgress(quiet=False) as progress:
             for seen.frames in (1, 100, 150):
                 assert progress(seen)
                 progress._bar.refresh()
@@ -207,7 +207,7 @@ def test_a_terminal_sees_how_far_it_is_and_the_time_left(monkeypatch: pytest.Mon
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), Progress(quiet=True):
+    with pytest.raises(KeyboardInterrupt), ReportProgress(quiet=True):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
