@@ -17,10 +17,12 @@ stale_s = 0.5
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import Config, ConfigError, file_data, from_data
+from pipeline.sockets import beside
 
 _MOST = 256
 _STEP = 2  # ports of a camera: events, replay
@@ -35,7 +37,8 @@ def load_cameras(toml: Path | None = None, **options: Any) -> list[Config]:
     addresses and files of its own: where they are not said for the camera, its event socket
     is two ports above that of the camera before, and its name enters the names of ``out`` and
     ``log.path``, and the folder of clips. One page shows them all, so the first camera's
-    ``dashboard`` is everybody's; a camera's own ``images = false`` stays.
+    ``dashboard`` is everybody's; a camera's own ``images = false`` stays. Two cameras that were
+    told the same address or file are refused.
 
     Raises:
         ConfigError: one line that names the camera and the key at fault.
@@ -50,6 +53,7 @@ def load_cameras(toml: Path | None = None, **options: Any) -> list[Config]:
     for name, count in names.items():
         if count > 1:
             raise ConfigError(f"{toml}: {count} cameras are called {name}; give each a name")
+    _check_apart(cameras, toml)
     return [_on_the_page(camera, cameras[0]) for camera in cameras]
 
 
@@ -68,6 +72,38 @@ def _check(tables: Any, toml: Path | None, options: dict[str, Any]) -> None:
         raise ConfigError(f"{toml}: {len(tables)} cameras: from 1 to {_MOST}")
     if options.get("source") is not None:
         raise ConfigError(f"{toml} names its cameras: leave SOURCE out, or the [[camera]] tables")
+
+
+def _check_apart(cameras: list[Config], toml: Path | None) -> None:
+    """Two cameras that were told one address or one file cannot both have it."""
+    taken: dict[str, tuple[str, str]] = {}
+    for camera in cameras:
+        name = camera.capture.name
+        for key, place in _places(camera):
+            key_of, other = taken.setdefault(place, (key, name))
+            if other != name:
+                keys = key if key == key_of else f"{key} and {key_of}"
+                raise ConfigError(
+                    f"{toml}: cameras {other} and {name}: {keys}: both at {place}; "
+                    "give each its own"
+                )
+
+
+def _places(camera: Config) -> Iterator[tuple[str, str]]:
+    """What a camera must have for itself, by its key; a port that the system picks is its own."""
+    addresses = (("events", camera.events), ("replay", camera.replay or beside(camera.events)))
+    for key, address in addresses:
+        if not address.endswith(":*"):
+            tcp = address.startswith("tcp://")
+            yield key, f"port {address.rpartition(':')[2]}" if tcp else address
+    files = (
+        ("out", camera.out),
+        ("log.path", camera.log.path),
+        ("clips.folder", camera.clips.folder),
+    )
+    for key, path in files:
+        if path is not None:
+            yield key, str(path.absolute())
 
 
 def _camera(

@@ -27,14 +27,6 @@ from stages.items import Event
 _REPLAY_QUEUE = 10  # pages that wait for a client
 
 
-def beside(events: str) -> str:
-    """Where the replay socket is by default: on the port after the event socket's."""
-    if not events.startswith("tcp://"):
-        return f"{events}.replay"
-    host, _, port = events.rpartition(":")
-    return f"{host}:{int(port) + 1 if port.isdecimal() and int(port) < 65535 else '*'}"
-
-
 class PublishNode(Node):
     """Messages out: log, socket, file, and the supervisor's console."""
 
@@ -116,7 +108,7 @@ class PublishNode(Node):
         config, events = self.config, self._addresses[0]
         guard = Guard(self.links.context, config.security)  # the replay thread's own
         try:
-            wanted = address or config.replay or beside(config.events)
+            wanted = address or config.replay or sockets.beside(config.events)
             link, bound = self._replay(wanted, guard)
         except AddressError:
             if config.replay is not None:

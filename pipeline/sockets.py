@@ -73,6 +73,14 @@ class Addresses:
         return Endpoint(self.table[name], self.keys)
 
 
+def beside(events: str) -> str:
+    """Where the replay socket is by default: on the port after the event socket's."""
+    if not events.startswith("tcp://"):
+        return f"{events}.replay"
+    host, _, port = events.rpartition(":")
+    return f"{host}:{int(port) + 1 if port.isdecimal() and int(port) < 65535 else '*'}"
+
+
 @contextlib.contextmanager
 def _held_port() -> Iterator[int]:
     """A port that the system gives to no other connection, while nodes may bind it."""

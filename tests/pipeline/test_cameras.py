@@ -33,6 +33,18 @@ search_s = 1.5
 """
 
 
+TOLD = """\
+[[camera]]
+name = "a"
+source = "0"
+{}
+[[camera]]
+name = "b"
+source = "1"
+{}
+"""
+
+
 def written(tmp_path: Path, text: str) -> Path:
     file = tmp_path / "mespot.toml"
     file.write_text(text)
@@ -131,6 +143,15 @@ def test_a_file_without_tables_is_one_camera(tmp_path: Path) -> None:
         ("[[camera]]\nsource = '0'\nname = 'a b'\n", "capture.name"),
         ("[[camera]]\nsource = '0'\nname = 'a'\ncapture = 1\n", "capture: must be a table"),
         ("fps = 0\n[[camera]]\nsource = '0'\n", "fps"),
+        (TOLD.format("out = 'e.jsonl'", "out = './e.jsonl'"), "a and b: out: both at .*e.jsonl"),
+        (TOLD.format("events = 'tcp://127.0.0.1:7000'", "events = 'tcp://0.0.0.0:7000'"), "7000"),
+        (TOLD.format("events = 'ipc:///tmp/e'", "events = 'ipc:///tmp/e'"), "both at ipc"),
+        (
+            TOLD.format("", "events = 'tcp://127.0.0.1:5557'"),
+            "events and replay: both at port 5557",
+        ),
+        (TOLD.format("log.path = 'l.db'", "log.path = 'l.db'"), "log.path: both"),
+        (TOLD.format("clips.folder = 'c'", "clips.folder = 'c'"), "clips.folder: both"),
         (
             "events = 'tcp://127.0.0.1:65534'\n" + "[[camera]]\nsource = '0'\n[[camera]]\n"
             "source = '1'\n",
