@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from models.errors import UserError
-from pipeline.build import recognisers, scorer
 from pipeline.config import Config
 from pipeline.graph import Graph
 from pipeline.machine import settle
 from pipeline.messages import Report
 from pipeline.node import is_live
 from pipeline.reload import OF_THE_PROCESS, changed
-from pipeline.score_server import ScoreServer
-from pipeline.sockets import Endpoint, private_endpoint
+from pipeline.sharing import Sharing
 from pipeline.summary import Summary
 from pipeline.watchers import Watcher
-
-if TYPE_CHECKING:
-    from stages.score import Scoring
 
 _POLL_S = 0.2
 _FIRST_S, _MOST_S = 1.0, 60.0  # between two lives of a camera's graph
@@ -94,17 +86,14 @@ class Several:
         first_s: float = _FIRST_S,
     ) -> None:
         self.cameras = [Camera(config, config, at_start=True) for config in configs]
-        self.servers: list[ScoreServer] = []
-        self._shared: dict[str, Endpoint] = {}
+        self.sharing = Sharing()
         self._watcher = watcher
         self._note = note
         self._first_s = first_s
         self._stopping = False  # nobody begins another life
         self._asked = False  # by somebody, not by a failure
         self._stops = 0
-        self._stack = contextlib.ExitStack()
         self._changes = threading.RLock()  # of cameras, and of whether one is over
-        self._sharing = threading.Lock()
         self._reports, self._messages = threading.Lock(), threading.Lock()
 
     @property
@@ -194,7 +183,7 @@ class Several:
         import cv2  # noqa: F401  not fit for several threads that import it at once
 
         settle()
-        with self._stack:
+        with self.sharing:
             with self._changes:
                 for camera in self.cameras:
                     self._begin(camera)
@@ -209,20 +198,6 @@ class Several:
     def _begin(self, camera: Camera) -> None:
         threading.Thread(target=self._keep, args=(camera,), name=camera.name, daemon=True).start()
 
-    def _share(self, config: Config) -> Endpoint | None:
-        """One set of recognisers for all cameras that want the same."""
-        paths = recognisers(config)
-        if not paths:
-            return None
-        how = config.classify.model_dump(exclude={"deadline_s"})
-        key = f"{paths} {how} {config.require_gpu}"
-        with self._sharing:
-            if key not in self._shared:
-                self._shared[key] = self._stack.enter_context(private_endpoint())
-                server = ScoreServer(self._shared[key], functools.partial(_loaded, config))
-                self.servers.append(self._stack.enter_context(server))
-            return self._shared[key]
-
     def _keep(self, camera: Camera) -> None:
         try:
             self._lives(camera)
@@ -231,6 +206,7 @@ class Several:
             self._end()
         finally:
             camera.over = True
+            self.sharing.leave(camera)
             if camera.wanted is None and not self._stopping:
                 self._watcher.gone(camera.name)
 
@@ -255,7 +231,10 @@ class Several:
         while (config := self._next(camera)) is not None:
             camera.error = None
             camera.graph = graph = Graph(
-                config, self._on_report, hear=self._hear, scoring=self._share(config)
+                config,
+                self._on_report,
+                hear=self._hear,
+                scoring=self.sharing.take(camera, config),
             )
             camera.lives += 1
             if camera.again:
@@ -294,12 +273,6 @@ class Several:
 def _own(before: Config, after: Config) -> list[str]:
     """The keys in which two settings differ, less those that are the process's."""
     return [key for key in changed(before, after) if not key.startswith(OF_THE_PROCESS)]
-
-
-def _loaded(config: Config) -> Scoring:
-    made = scorer(config)
-    assert made is not None  # there are recognisers
-    return made
 
 
 def _named(error: UserError, name: str) -> UserError:

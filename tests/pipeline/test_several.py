@@ -23,6 +23,7 @@ from pipeline.config import Config
 from pipeline.graph import Graph, GraphDied
 from pipeline.messages import Report
 from pipeline.reload import Reloaded, changed
+from pipeline.score_server import ScoreServer
 from pipeline.several import Camera, Several
 from pipeline.summary import NodeState, Summary
 from pipeline.watchers import Watcher
@@ -80,7 +81,9 @@ def plain(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["inproc", "ipc"])
-def test_each_camera_has_the_events_that_it_has_alone(tmp_path: Path, transport: str) -> None:
+def test_each_camera_has_the_events_that_it_has_alone(
+    tmp_path: Path, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = "synthetic:duration=8"
     file = written(
         tmp_path,
@@ -89,11 +92,18 @@ def test_each_camera_has_the_events_that_it_has_alone(tmp_path: Path, transport:
         shared=f'transport = "{transport}"\n' + SPOT,
     )
     watcher = Kept()
+    servers: list[ScoreServer] = []
+
+    def begun(*of_it: Any) -> ScoreServer:
+        servers.append(ScoreServer(*of_it))
+        return servers[-1]
+
+    monkeypatch.setattr("pipeline.sharing.ScoreServer", begun)
     several = Several(load_cameras(file), watcher)
     summaries = several.run()
     assert list(summaries) == ["a", "b"]
     assert summaries["a"].frames == summaries["b"].frames == 240
-    (server,) = several.servers
+    (server,) = servers
     assert sum(server.batches.values()) >= 1, "the recognisers are shared"
     for camera in load_cameras(file):
         alone = Kept()
