@@ -26,8 +26,9 @@ dev: .venv/.dev
 demo: setup
 	$(BIN)/python run_live.py synthetic: --duration 60 --dashboard
 
+# a file's tests stay together, for what they share
 test: dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: dev
 	$(BIN)/ruff check .

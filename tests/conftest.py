@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,30 @@ import zmq
 # of a run that left a hanging thread behind: collected in the middle of a later test, it would
 # wait for that thread's sockets for ever
 zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, how)
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the timeout: a turn may take minutes
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Where several processes test, one marked ``alone`` has the machine to itself.
+
+    Who waits for it holds the gate, so that the others do not pass him for ever.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    assert item.config.cache is not None
+    locks = item.config.cache.mkdir("turns")
+    how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+    with contextlib.ExitStack() as turn:
+        with _locked(locks / "gate", fcntl.LOCK_EX):
+            turn.enter_context(_locked(locks / "machine", how))
+        return (yield)
 
 
 @pytest.fixture(scope="session")

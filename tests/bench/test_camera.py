@@ -97,6 +97,7 @@ def film() -> Path:
     return clip.rendered(clip.scene(2.0))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_run_live_is_heard_and_watched(film: Path) -> None:
     (run,), watched = camera.apart([Camera(film, 30.0, models=False)], every_s=0.1)

@@ -8,6 +8,8 @@ from bench.rtsp_server import missing
 from bench.soak.run import measure
 from models.errors import UserError
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)

@@ -26,6 +26,7 @@ _STILL = {"g": "2000", "qp": "30", "bf": "0", "sc_threshold": "0", "preset": "ve
 WATCH = {"read_timeout_s": 2.0, "name": "cam"}
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(bool(missing()), reason=missing() or "there is a server"),
     pytest.mark.slow,
 ]

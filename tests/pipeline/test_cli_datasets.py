@@ -253,6 +253,7 @@ def test_a_failed_video_counts_as_missed_and_fails_the_command(
     assert all_.split()[2:7] == ["1", "0", "0", "0", "1"]
 
 
+@pytest.mark.alone
 def test_ctrl_c_ends_every_process_at_once_and_the_run_can_go_on(
     casme_sq: Path, tmp_path: Path
 ) -> None:

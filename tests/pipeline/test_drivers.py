@@ -80,6 +80,7 @@ def test_the_scripted_blinks_are_told_apart_from_expressions(clip: Path, method:
         assert all(t - 0.05 < b.apex.pts < t + 0.25 for b, t in near)
 
 
+@pytest.mark.alone
 def test_replay_at_30_fps_gives_the_same_events(
     clip: Path, expected: list[Any], method: str, tmp_path: Path
 ) -> None:

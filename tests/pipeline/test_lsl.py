@@ -25,6 +25,8 @@ from pipeline.lsl import LslBridge, Outlets
 from pipeline.lsl_clock import CaptureClock
 from tests.pipeline.lsl_sender import FPS, FRAMES, MISSING
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 WAIT_S = 60

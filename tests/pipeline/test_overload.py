@@ -25,6 +25,8 @@ from stages.items import Curves, Stamp
 from tests.pipeline import scripted
 from tests.pipeline.test_graph import _run
 
+pytestmark = pytest.mark.alone
+
 FPS = 30
 SLOW_S = 0.33
 LOAD_S = 5.0  # of the source's time

@@ -90,11 +90,13 @@ def test_exact_equals_opencv_on_real_face_crops(data: Path, name: str) -> None:
         for face in stage.process(frame)
         if isinstance(face, Face)
     ]
-    for other in (faces[1], faces[-1]):
-        for levels, iterations, gaussian in MATRIX:
-            params = FarnebackParams(levels=levels, iterations=iterations, gaussian=gaussian)
-            _assert_equal(faces[0].eye, other.eye, params)
-            _assert_equal(faces[0].mouth, other.mouth, params)
+    first, next_one, last = faces[0], faces[1], faces[-1]
+    _assert_equal(first.eye, next_one.eye, FarnebackParams())
+    _assert_equal(first.mouth, next_one.mouth, FarnebackParams())
+    for levels, iterations, gaussian in MATRIX:
+        params = FarnebackParams(levels=levels, iterations=iterations, gaussian=gaussian)
+        _assert_equal(first.eye, last.eye, params)
+        _assert_equal(first.mouth, last.mouth, params)
 
 
 def test_the_references_expansion_is_reusable() -> None:

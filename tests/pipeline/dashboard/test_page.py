@@ -17,6 +17,8 @@ from pipeline.dashboard.page import Dashboard
 from stages.items import Reading
 from tests.pipeline.dashboard.feed import TOKEN, Feed, port_of, served, settings
 
+pytestmark = pytest.mark.alone
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 WAIT_S = 90.0

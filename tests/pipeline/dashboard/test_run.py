@@ -16,6 +16,8 @@ import pytest
 from tests.pipeline.dashboard import test_page
 from tests.pipeline.dashboard.test_page import ROWS, Look, pixels
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[3]
 chromium, look = test_page.chromium, test_page.look
 
