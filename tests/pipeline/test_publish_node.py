@@ -19,7 +19,6 @@ import msgspec
 import pytest
 import zmq
 
-import pipeline.publish_node
 from models.errors import AddressError, UserError
 from pipeline import sockets
 from pipeline.config import SecurityConfig, load
@@ -28,7 +27,7 @@ from pipeline.events import subscribe
 from pipeline.graph import Graph
 from pipeline.guard import Guard
 from pipeline.messages import Report
-from pipeline.publish_node import PublishNode, beside
+from pipeline.publish_node import PublishNode
 from pipeline.sources.naming import stream_of
 from stages.items import Event
 from tests.pipeline.scripted_publisher import Life, event
@@ -278,9 +277,7 @@ def test_an_occupied_replay_port_is_one_line_where_it_was_asked_for(
 ) -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as taken:
         port = taken.bind_to_random_port("tcp://127.0.0.1")
-        monkeypatch.setattr(
-            pipeline.publish_node, "beside", lambda events: f"tcp://127.0.0.1:{port}"
-        )
+        monkeypatch.setattr(sockets, "beside", lambda events: f"tcp://127.0.0.1:{port}")
         life = _life(tmp_path)  # by default another place is found
         assert life.node._addresses[1].startswith("tcp://127.0.0.1:")
         life.end()
@@ -295,10 +292,10 @@ def test_a_bound_socket_says_what_was_wrong() -> None:
 
 
 def test_the_replay_socket_is_beside_the_event_socket() -> None:
-    assert beside("tcp://127.0.0.1:5556") == "tcp://127.0.0.1:5557"
-    assert beside("tcp://0.0.0.0:*") == "tcp://0.0.0.0:*"
-    assert beside("tcp://127.0.0.1:65535") == "tcp://127.0.0.1:*"
-    assert beside("ipc:///run/m") == "ipc:///run/m.replay"
+    assert sockets.beside("tcp://127.0.0.1:5556") == "tcp://127.0.0.1:5557"
+    assert sockets.beside("tcp://0.0.0.0:*") == "tcp://0.0.0.0:*"
+    assert sockets.beside("tcp://127.0.0.1:65535") == "tcp://127.0.0.1:*"
+    assert sockets.beside("ipc:///run/m") == "ipc:///run/m.replay"
 
 
 def test_log_and_no_log_exclude_each_other(tmp_path: Path) -> None:

@@ -39,8 +39,6 @@ import msgspec
 import signal
 from tests.pipeline import scripted
 
-pytestmark = pytest.mark.alone
-
 if __name__ == "__main__":
     transport, maker, folder = sys.argv[1:]
     seen = [False]

@@ -92,16 +92,16 @@ def test_exact_equals_opencv_on_real_face_crops(data: Path, name: str) -> None:
     ]
     first, next_one, last = faces[0], faces[1], faces[-1]
     _assert_equal(first.eye, next_one.eye, FarnebackParams())
+    _assert_equal(first.eye, last.eye, FarnebackParams())
     _assert_equal(first.mouth, next_one.mouth, FarnebackParams())
     for levels, iterations, gaussian in MATRIX:
         params = FarnebackParams(levels=levels, iterations=iterations, gaussian=gaussian)
-        _assert_equal(first.eye, last.eye, params)
         _assert_equal(first.mouth, last.mouth, params)
 
 
 def test_the_references_expansion_is_reusable() -> None:
-    a = _texture((96, 120))
-    engine = Farneback((120, 96), FarnebackParams())
+    a = _texture((160, 260))
+    engine = Farneback((260, 160), FarnebackParams())
     engine.set_reference(a)
     for seed in (3, 4, 3):
         b = _warped(a, seed)
@@ -120,8 +120,8 @@ def test_the_flow_does_not_depend_on_where_arrays_lie() -> None:
 
 
 def test_no_array_is_made_per_frame() -> None:
-    a = _texture((96, 120))
-    engine = Farneback((120, 96), FarnebackParams())
+    a = _texture((160, 260))
+    engine = Farneback((260, 160), FarnebackParams())
     engine.set_reference(a)
     first = engine.flow(a)
     assert engine.flow(_warped(a)) is first
