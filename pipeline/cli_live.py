@@ -197,6 +197,7 @@ def run(
         UserError: a camera cannot start, or ends by a failure.
     """
     from pipeline.graph import Graph
+    from pipeline.kernels import kernels
     from pipeline.notify import Notifier
     from pipeline.several import Several
     from pipeline.signals import One, Signals
@@ -206,6 +207,8 @@ def run(
     with contextlib.ExitStack() as stack:
         watchers = Watchers([screen, *_watchers(cameras, screen), notifier])
         stack.callback(watchers.close)
+        if kernels().cold:
+            screen.say("compiling", "the first start compiles, which takes a minute or so")
         if len(cameras) > 1:
             several = Several(cameras, watchers, screen.note)
             Signals(several, again, screen.note, notifier).listen()

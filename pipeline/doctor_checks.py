@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Check = Callable[["Config"], Found]
 
 _FREE = 1e9  # bytes that an event log wants
-_KERNELS = 20  # fewer compiled ones: the first start compiles
 
 
 # ---------------------------------------------------------------- installation
@@ -89,27 +88,22 @@ def cpu(config: Config) -> Found:
 
 def numba_cache(config: Config) -> Found:
     """Compiled kernels are kept, so that later starts are quick."""
-    import stages
+    from pipeline.kernels import kernels
 
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    home = Path(stages.__file__).parent
-    folder = Path(given) if given else home / "__pycache__"
-    kept = list(folder.rglob("*.nbi")) if folder.is_dir() else []
-    place = next((p for p in (folder, *folder.parents) if p.exists()), folder)
-    if not os.access(place, os.W_OK):
+    found = kernels()
+    if not found.writable:
         todo = "set NUMBA_CACHE_DIR to a folder that can be written"
-        if len(kept) >= _KERNELS:
-            return green(f"warm, {len(kept)} kernels; {folder} is read-only")
-        return "yellow", f"{folder} cannot be written: every start compiles for minutes", todo
-    newest = max((path.stat().st_mtime for path in home.glob("*.py")), default=0.0)
-    fresh = sum(path.stat().st_mtime >= newest for path in kept)
-    if fresh < _KERNELS:
+        if not found.cold:
+            return green(f"warm, {found.kept} kernels; {found.folder} is read-only")
+        return "yellow", f"{found.folder} cannot be written: every start compiles for minutes", todo
+    if found.cold:
         return (
             "yellow",
-            f"cold ({fresh} kernels in {folder}): the next start compiles, for a minute or so",
+            f"cold ({found.fresh} kernels in {found.folder}): the next start compiles, "
+            "for a minute or so",
             "mespot live synthetic: --duration 10",
         )
-    return green(f"warm, {len(kept)} kernels in {folder}")
+    return green(f"warm, {found.kept} kernels in {found.folder}")
 
 
 # ---------------------------------------------------------------- where it goes

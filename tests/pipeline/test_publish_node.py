@@ -164,10 +164,11 @@ def test_a_run_that_is_killed_is_closed_by_the_next(tmp_path: Path) -> None:
     command += ["--events", "tcp://127.0.0.1:*", "--log", str(log)]
     door = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert door.stdout is not None
-    first, second = door.stdout.readline(), door.stdout.readline()
+    said = (line for line in door.stdout if "compiles" not in line)  # where kernels are cold
+    first, second = next(said), next(said)
     assert first.startswith("events on tcp://127.0.0.1:")
     assert second.startswith("replay on tcp://127.0.0.1:")
-    for line in door.stdout:
+    for line in said:
         if line.startswith("apex"):
             break
     os.kill(door.pid, signal.SIGKILL)
