@@ -141,6 +141,11 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.asarray(cv2.resize(plane, (width, height), interpolation=method), np.float32)
 
 
+# msgspec learns a class when it is first decoded to, and two threads that load recognisers must
+# not be the ones to teach it (``pipeline.known``)
+msgspec.json.Decoder(InputSpec)
+
+
 class Card(msgspec.Struct, frozen=True):
     """What a model's metadata say about it."""
 

@@ -22,6 +22,7 @@ from pipeline.archive_files import Video, seen
 from pipeline.archive_settings import fingerprint
 from pipeline.archive_tables import write_blinks, write_curves, write_events
 from pipeline.config import Config
+from pipeline.known import known
 from pipeline.library import Pipeline, Result
 
 PARTS = ".parts"
@@ -221,7 +222,9 @@ def receipt_of(
 ) -> Receipt | None:
     """The receipt of ``video`` as it is now under these settings; None: it is to be done."""
     try:
-        found = msgspec.json.decode(target(out, "done", video.name).read_bytes(), type=Receipt)
+        found = msgspec.json.decode(
+            target(out, "done", video.name).read_bytes(), type=known(Receipt)
+        )
     except (OSError, msgspec.DecodeError):
         return None
     same = (found.video, found.size, found.stamp) == (video.name, video.size, video.stamp)

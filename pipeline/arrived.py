@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from pipeline.known import known
 from pipeline.messages import Command, Report
 from pipeline.schema import (
     VERSION,
@@ -90,7 +91,7 @@ def body(data: bytes) -> dict[str, Any]:
         raise WireError("no message of this schema version")
     if name in _KINDS:
         try:
-            msgspec.convert(found, _KINDS[name])
+            msgspec.convert(found, known(_KINDS[name]))
         except (msgspec.ValidationError, RecursionError) as error:
             raise WireError(str(error)[:_LONGEST_REASON]) from None
     return found
@@ -98,6 +99,6 @@ def body(data: bytes) -> dict[str, Any]:
 
 def _decoded(data: bytes, kind: type[_T]) -> _T:
     try:
-        return msgspec.msgpack.decode(data, type=kind)
+        return msgspec.msgpack.decode(data, type=known(kind))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(str(error)[:_LONGEST_REASON]) from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from models.errors import UserError
+from pipeline.known import known
 
 if TYPE_CHECKING:
     from models.recognition.classes import Scheme
@@ -387,7 +388,7 @@ def _figures(folder: Path | None, done: Any) -> dict[str, Any]:
         asked = msgspec.json.decode((folder / RUN).read_bytes())
         data = msgspec.json.decode((folder / DATA).read_bytes())
         files = sorted((folder / "folds").glob("*.json"))
-        results = [msgspec.json.decode(file.read_bytes(), type=FoldResult) for file in files]
+        results = [msgspec.json.decode(file.read_bytes(), type=known(FoldResult)) for file in files]
         same = asked["recipe"] == repr(recipe(done.plan))
         settings, expected, datasets = asked["settings"], data["folds"], data["datasets"]
     except (OSError, msgspec.DecodeError, KeyError, TypeError, RecursionError) as error:

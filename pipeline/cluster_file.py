@@ -11,6 +11,7 @@ import msgspec
 
 from models.errors import UserError
 from pipeline.event_order import Head, Position
+from pipeline.known import known
 
 _BEGIN = b'{"v":1,"type":"event",'
 
@@ -52,7 +53,7 @@ class ClusterFile:
             raise UserError(f"{self.path}: another mespot cluster writes to it") from None
 
     def _read(self) -> None:
-        head, whole, number = msgspec.json.Decoder(Head), 0, 0
+        head, whole, number = msgspec.json.Decoder(known(Head)), 0, 0
         self._file.seek(0)
         for number, line in enumerate(self._file, 1):
             if not line.endswith(b"\n"):

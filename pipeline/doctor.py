@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 import pipeline
+from pipeline.known import known
 
 Level = Literal["green", "yellow", "red"]
 Found = tuple[Level, str, str]  # level, what there is, what to do
@@ -110,7 +111,7 @@ def _alone(name: str, asked: Asked, limit_s: float, module: str) -> Finding:
         _end(begun)
         raise
     try:
-        return msgspec.json.decode(said.splitlines()[-1], type=Finding)
+        return msgspec.json.decode(said.splitlines()[-1], type=known(Finding))
     except (IndexError, msgspec.MsgspecError):
         how = f"signal {-begun.returncode}" if begun.returncode < 0 else f"code {begun.returncode}"
         return Finding(name, "red", f"the check itself died ({how})", "install mespot anew")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from models.errors import UserError
+from pipeline.known import known
 from pipeline.schema import VERSION, EventMessage
 
 _SQLITE = b"SQLite format 3\x00"
@@ -44,16 +45,16 @@ def read_events(path: Path) -> Iterator[EventMessage]:
 
 
 def _lines(path: Path, lines: Iterable[bytes]) -> Iterator[EventMessage]:
-    head = msgspec.json.Decoder(_Head)
-    event = msgspec.json.Decoder(EventMessage)
+    head = msgspec.json.Decoder(known(_Head))
+    event = msgspec.json.Decoder(known(EventMessage))
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield from _event(f"{path} line {number}", line, head, event)
 
 
 def _log(path: Path) -> Iterator[EventMessage]:
-    head = msgspec.msgpack.Decoder(_Head)
-    event = msgspec.msgpack.Decoder(EventMessage)
+    head = msgspec.msgpack.Decoder(known(_Head))
+    event = msgspec.msgpack.Decoder(known(EventMessage))
     address = f"{path.resolve().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as log:

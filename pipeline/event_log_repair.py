@@ -17,6 +17,7 @@ import msgspec
 
 from pipeline import event_log
 from pipeline.event_rows import Damaged, Reading, Row
+from pipeline.known import known
 
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 _WAL_MAGIC = (0x377F0682, 0x377F0683)
@@ -122,7 +123,7 @@ def _identity(path: Path, rows: dict[int, Row]) -> tuple[str, int]:
         run = int(told) if told.isdecimal() else 0
     for row in reversed(rows.values()):
         with contextlib.suppress(msgspec.MsgspecError):
-            origin = msgspec.msgpack.decode(row.body, type=_Origin)
+            origin = msgspec.msgpack.decode(row.body, type=known(_Origin))
             return origin.log, max(run, origin.run)
     return log or uuid.uuid4().hex, run
 

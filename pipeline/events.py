@@ -25,6 +25,7 @@ from models.errors import AddressError
 from pipeline import arrived, sockets
 from pipeline.event_order import Came, Head, Missing, NewLog, Notice, Order, Position, Resync
 from pipeline.keys import ClientKey
+from pipeline.known import known
 from pipeline.replay import Answer, Request
 from pipeline.schema import BeatMessage
 from pipeline.sockets import Socket
@@ -145,11 +146,11 @@ class Subscription(Iterator[Item]):
         body = parts[1]
         self.heard_s = time.monotonic()
         if self._order is not None and topic.startswith(_EVENTS):
-            came = Came(msgspec.msgpack.decode(body, type=Head), message)
+            came = Came(msgspec.msgpack.decode(body, type=known(Head)), message)
             self._deliver(self._order.live(came))
             return
         if self._order is not None and topic.startswith(_BEATS):
-            beat = msgspec.msgpack.decode(body, type=BeatMessage)
+            beat = msgspec.msgpack.decode(body, type=known(BeatMessage))
             self._deliver(self._order.beat(beat))
             if self._replay is None:
                 self._reach(_as_seen(beat.replay, self._address))
@@ -195,9 +196,9 @@ class Subscription(Iterator[Item]):
     def _answered(self, parts: list[bytes]) -> None:
         assert self._order is not None
         (body,) = parts
-        answer = msgspec.msgpack.decode(body, type=Answer)
+        answer = msgspec.msgpack.decode(body, type=known(Answer))
         events = [
-            Came(msgspec.msgpack.decode(raw, type=Head), msgspec.msgpack.decode(raw))
+            Came(msgspec.msgpack.decode(raw, type=known(Head)), msgspec.msgpack.decode(raw))
             for raw in answer.events
         ]
         now = time.monotonic()

@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline.event_rows import Row
 from pipeline.journal import Journal
+from pipeline.known import known
 from pipeline.publish import Account, Messages
 from pipeline.schema import EventMessage
 
@@ -20,7 +21,7 @@ def row_of(event: EventMessage) -> Row:
 
 def events_of(rows: Iterable[Row]) -> Iterator[EventMessage]:
     """The events in ``rows``."""
-    return (msgspec.msgpack.decode(row.body, type=EventMessage) for row in rows)
+    return (msgspec.msgpack.decode(row.body, type=known(EventMessage)) for row in rows)
 
 
 def messages_after(

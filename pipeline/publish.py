@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from models.errors import UserError
+from pipeline.known import known
 from pipeline.messages import Camera, End, Notice, Restarted
 from pipeline.schema import (
     CurvesMessage,
@@ -214,7 +215,7 @@ class EventFile:
         with path.open("rb") as file:
             for line in file:
                 try:
-                    last = msgspec.json.decode(line, type=_Numbered).seq
+                    last = msgspec.json.decode(line, type=known(_Numbered)).seq
                 except msgspec.MsgspecError:
                     break
                 if not line.endswith(b"\n"):

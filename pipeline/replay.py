@@ -16,6 +16,7 @@ import zmq
 from pipeline.event_rows import LogError, Reading, Row, reader
 from pipeline.guard import Guard
 from pipeline.journal import Journal
+from pipeline.known import known
 from pipeline.schema import VERSION
 from pipeline.sockets import Socket
 
@@ -258,7 +259,7 @@ class ReplayServer(threading.Thread):
         try:
             if len(parts) != 2 and (len(parts) != 3 or parts[1]):
                 raise msgspec.ValidationError("a request is one part")
-            request = msgspec.msgpack.decode(parts[-1], type=Request)
+            request = msgspec.msgpack.decode(parts[-1], type=known(Request))
         except (msgspec.MsgspecError, RecursionError) as error:
             self.counts["malformed"] += 1
             return Answer(error=f"malformed: {error}"[:200])

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from pipeline import shapes
+from pipeline.known import known
 from pipeline.messages import Camera, End, Notice, Restarted, Sync
 from stages.items import (
     Blink,
@@ -69,7 +70,7 @@ def encode(item: msgspec.Struct) -> list[Buffer]:
 
 
 def _array(value: Any, parts: list[Any]) -> np.ndarray[Any, Any]:
-    ref = msgspec.convert(value, _ArrayRef)
+    ref = msgspec.convert(value, known(_ArrayRef))
     dtype = _DTYPES.get(ref.dtype)
     if dtype is None or not 0 < ref.part < len(parts) or len(ref.shape) > 4:
         raise WireError("malformed array reference")
@@ -116,6 +117,6 @@ def decode_as(parts: list[Any], kind: Any) -> Any:
         return _array(value, parts)
 
     try:
-        return msgspec.msgpack.decode(parts[0], type=kind, dec_hook=hook)
+        return msgspec.msgpack.decode(parts[0], type=known(kind), dec_hook=hook)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireError(str(error)[:_LONGEST_REASON]) from None

@@ -13,6 +13,7 @@ import msgspec
 from pipeline.dashboard.camera import Camera, Record, Rises
 from pipeline.dashboard.outbox import Outbox, Payload
 from pipeline.exports.version import version
+from pipeline.known import known
 from pipeline.messages import Report
 from pipeline.schema import BlinkMessage, EventMessage, StateMessage
 
@@ -79,9 +80,9 @@ class Hub:
         if kind in ("picture", "flow"):
             self._show(kind, stream, parts[1:], clients)
         elif kind == "rises":
-            self._rises(camera, msgspec.msgpack.decode(parts[1], type=Rises), clients)
+            self._rises(camera, msgspec.msgpack.decode(parts[1], type=known(Rises)), clients)
         elif kind == "crops":
-            found = msgspec.msgpack.decode(parts[1], type=_Crops)
+            found = msgspec.msgpack.decode(parts[1], type=known(_Crops))
             if self.images:
                 with self._lock:
                     camera.crops(found.id, found.crops)
@@ -121,17 +122,17 @@ class Hub:
 
     def _published(self, kind: str, camera: Camera, body: bytes) -> None:
         if kind == "event":
-            event = msgspec.msgpack.decode(body, type=EventMessage)
+            event = msgspec.msgpack.decode(body, type=known(EventMessage))
             with self._lock:
                 event, life = camera.event(event), camera.life
             self._tell({"t": "event", "s": camera.name, "life": life, "event": event})
         elif kind == "blink":
-            blink = msgspec.msgpack.decode(body, type=BlinkMessage)
+            blink = msgspec.msgpack.decode(body, type=known(BlinkMessage))
             with self._lock:
                 camera.blinks.append(blink)
             self._tell({"t": "blink", "s": camera.name, "blink": blink})
         else:
-            state = msgspec.msgpack.decode(body, type=StateMessage)
+            state = msgspec.msgpack.decode(body, type=known(StateMessage))
             with self._lock:
                 camera.state(state)
             self._tell_about(camera)
