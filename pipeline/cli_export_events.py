@@ -69,7 +69,8 @@ def export_events(
     choice = Choice(stream or (), face or (), retracted, by_au, ruler, _start(start, ruler))
     table = event_table(told, choice)
     write(known, table, out, media)
-    typer.echo(f"{out}: {len(table.events)} events in {len(table.streams)} streams")
+    streams = "1 stream" if len(table.streams) == 1 else f"{len(table.streams)} streams"
+    typer.echo(f"{out}: {len(table.events)} events in {streams}")
     if told.open:
         typer.echo(f"{told.open} announced events were never closed and are left out", err=True)
 

@@ -16,7 +16,7 @@ class Kernels:
     Attributes:
         folder: of the cache; it need not exist.
         kept: compiled kernels.
-        fresh: those that are newer than every source.
+        fresh: those that are newer than their source.
         writable: whether more can be kept.
     """
 
@@ -40,6 +40,8 @@ def kernels() -> Kernels:
     folder = Path(given) if given else home / "__pycache__"
     kept = list(folder.rglob("*.nbi")) if folder.is_dir() else []
     place = next((p for p in (folder, *folder.parents) if p.exists()), folder)
-    newest = max((path.stat().st_mtime for path in home.glob("*.py")), default=0.0)
-    fresh = sum(path.stat().st_mtime >= newest for path in kept)
+    written = {path.stem: path.stat().st_mtime for path in home.glob("*.py")}
+    newest = max(written.values(), default=0.0)
+    # module.function-line.py311.nbi
+    fresh = sum(p.stat().st_mtime >= written.get(p.name.split(".")[0], newest) for p in kept)
     return Kernels(folder, len(kept), fresh, os.access(place, os.W_OK))

@@ -490,5 +490,5 @@ def test_a_write_that_fails_leaves_the_earlier_file(events, monkeypatch, capsys,
 def test_events_that_were_never_closed_are_told(events: Path, capsys) -> None:
     export(events, "a.csv")
     out, err = capsys.readouterr()
-    assert out == f"{events.parent / 'a.csv'}: 3 events in 1 streams\n"
+    assert out == f"{events.parent / 'a.csv'}: 3 events in 1 stream\n"
     assert "1 announced events were never closed" in err
