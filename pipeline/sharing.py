@@ -6,7 +6,6 @@ import contextlib
 import functools
 import threading
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipeline.build import recognisers, scorer
@@ -36,12 +35,7 @@ class Sharing:
     def __enter__(self) -> Sharing:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._wanted.clear()
         self._sweep()
